@@ -1,0 +1,5 @@
+//! To be written.
+
+/// To be written.
+#[derive(Debug)]
+pub struct MemoryBlobs;

@@ -1,0 +1,46 @@
+//! The bytes of components, named by their digest.
+
+mod filesystem;
+mod memory;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::model::Digest;
+
+pub use filesystem::FilesystemBlobs;
+pub use memory::MemoryBlobs;
+
+/// Blobs that several owners share.
+pub type SharedBlobs = Arc<dyn Blobs>;
+
+/// Content-addressed bytes.
+///
+/// When `put` answers, the bytes are durable as far as the backend is. `get` answers bytes whose digest was verified.
+/// Putting what is there already is a success and cheap.
+#[async_trait]
+pub trait Blobs: Send + Sync + 'static {
+    /// Stores bytes under their digest.
+    async fn put(&self, bytes: Bytes) -> Result<Digest, Error>;
+
+    /// The bytes; `None` if there are none of this digest.
+    async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, Error>;
+}
+
+/// What can go wrong.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The folder or server did not do what was asked; trying again may help.
+    #[error("the blob store is not available: {0}")]
+    Unavailable(String),
+    /// The stored bytes are not those that were put.
+    #[error("the blob {digest} is damaged: its bytes have the digest {found}; upload the component again")]
+    Damaged {
+        /// What was asked for.
+        digest: Digest,
+        /// What the bytes really are.
+        found: Digest,
+    },
+}

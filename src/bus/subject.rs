@@ -1,0 +1,95 @@
+//! Every subject, spelt in one place (wire protocol 2.2).
+
+use super::Stream;
+use crate::model::RunId;
+
+/// From the API to the engine: a run was accepted.
+pub const PIPELINE_INIT: &str = "pipelines.pipeline.init";
+
+/// From a driver to the engine: a result.
+pub const DRIVER_RESULT: &str = "pipelines.driver.result";
+
+/// The consumer of the engine on [`Stream::Pipeline`].
+pub const ENGINE: &str = "engine";
+
+/// The consumer of the log keeper on [`Stream::Logs`].
+pub const LOG_KEEPER: &str = "log-keeper";
+
+/// To one driver, about a resource of one type.
+#[must_use]
+pub fn driver(driver: &str, resource: &str) -> String {
+    format!("drivers.{driver}.resources.{resource}")
+}
+
+/// To every driver of a type.
+#[must_use]
+pub fn resources(resource: &str) -> String {
+    format!("resources.{resource}")
+}
+
+/// The log of a run.
+#[must_use]
+pub fn logs(run: RunId) -> String {
+    format!("logs.{run}")
+}
+
+/// The subjects a driver of these types listens on.
+#[must_use]
+pub fn driver_filters(name: &str, types: &[String]) -> Vec<String> {
+    types.iter().flat_map(|resource| [resources(resource), driver(name, resource)]).collect()
+}
+
+impl Stream {
+    /// The subjects that belong to the stream.
+    #[must_use]
+    pub fn subjects(self) -> &'static [&'static str] {
+        match self {
+            Self::Pipeline => &["pipelines.>"],
+            Self::Messages => &["resources.>", "events.>", "drivers.>"],
+            Self::Logs => &["logs.>"],
+        }
+    }
+
+    /// The stream a subject belongs to.
+    #[must_use]
+    pub fn of(subject: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stream| stream.subjects().iter().any(|filter| matches(filter, subject)))
+    }
+}
+
+/// Whether a filter (`*` one token, `>` at the end one or more) takes a subject.
+#[must_use]
+pub fn matches(filter: &str, subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    for part in filter.split('.') {
+        match (part, tokens.next()) {
+            (_, None) => return false,
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (literal, Some(token)) if literal == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_match_by_token() {
+        for (filter, subject, expected) in [
+            ("drivers.a.resources.app", "drivers.a.resources.app", true),
+            ("drivers.>", "drivers.a.resources.app", true),
+            ("drivers.>", "drivers", false),
+            ("resources.*", "resources.app", true),
+            ("resources.*", "resources.app.x", false),
+            ("resources.app", "resources.app.x", false),
+        ] {
+            assert_eq!(matches(filter, subject), expected, "{filter} {subject}");
+        }
+        assert_eq!(Stream::of("drivers.a.resources.app"), Some(Stream::Messages));
+        assert_eq!(Stream::of("other"), None);
+    }
+}

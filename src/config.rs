@@ -1,0 +1,278 @@
+//! Every limit, size and time-out, with its default: the one [`Config`].
+//!
+//! In `conveyor.toml` a group is a table (`[component]`), in the environment its name stands before two underscores
+//! (`CONVEYOR_COMPONENT__MEMORY_BYTES`).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The whole configuration. [`Config::default`] runs on one machine with nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the API listens; port 0 takes a free one. Default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// The folder of the embedded store, logs and components. Default `.conveyor` in the working folder.
+    pub data: PathBuf,
+    /// The NATS servers, such as `nats://127.0.0.1:4222`, several separated by commas. Default none: the bus is in
+    /// process.
+    pub nats: Option<String>,
+    /// The HTTP API.
+    pub api: Api,
+    /// The store.
+    pub store: Store,
+    /// The bus.
+    pub bus: Bus,
+    /// The engine.
+    pub engine: Engine,
+    /// Drivers that are components.
+    pub component: Component,
+    /// Run logs.
+    pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            data: PathBuf::from(".conveyor"),
+            nats: None,
+            api: Api::default(),
+            store: Store::default(),
+            bus: Bus::default(),
+            engine: Engine::default(),
+            component: Component::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+/// Bounds of the HTTP API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// The largest JSON body, in bytes. Default 1 MiB.
+    pub body_bytes: usize,
+    /// How long a client may take to send its request's head, in ms. Default 10,000.
+    pub header_ms: u64,
+    /// How long a request may take, streams and uploads apart, in ms. Default 30,000.
+    pub request_ms: u64,
+    /// Requests under way at one time; more wait. Default 1,024.
+    pub concurrency: usize,
+    /// Open log streams at one time; more are refused with 503. Default 256.
+    pub streams: usize,
+    /// The most entries on a page of a list. Default 500.
+    pub page: usize,
+    /// The most run records read to fill one filtered page of `GET /runs`. Default 10,000.
+    pub scan: usize,
+    /// How long open requests may go on after the signal to stop, in ms. Default 10,000.
+    pub drain_ms: u64,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1 << 20,
+            header_ms: 10_000,
+            request_ms: 30_000,
+            concurrency: 1_024,
+            streams: 256,
+            page: 500,
+            scan: 10_000,
+            drain_ms: 10_000,
+        }
+    }
+}
+
+/// Bounds of the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// Connections that read. Default 4.
+    pub readers: usize,
+    /// Transactions that wait for the writer; more callers wait before the queue. Default 1,024.
+    pub queue: usize,
+    /// The most transactions in one commit. Default 128.
+    pub group: usize,
+    /// Deletions remembered for watches that start in the past. Default 10,000.
+    pub history: usize,
+    /// The most bytes of one transaction's keys and values. Default 8 MiB.
+    pub transaction_bytes: usize,
+    /// The most writes in one transaction. Default 1,024.
+    pub transaction_writes: usize,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            readers: 4,
+            queue: 1_024,
+            group: 128,
+            history: 10_000,
+            transaction_bytes: 8 << 20,
+            transaction_writes: 1_024,
+        }
+    }
+}
+
+/// Bounds of the bus.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bus {
+    /// Messages that wait for one consumer in process. Default 100,000.
+    pub max_pending: usize,
+    /// How long a message id is remembered, in ms. Default 600,000 (10 minutes).
+    pub deduplication_ms: u64,
+    /// How long to wait for the answer of NATS, in ms. Default 5,000.
+    pub timeout_ms: u64,
+    /// For how long a remote driver that went silent keeps its place and its messages, in ms. Default 3,600,000 (1 hour).
+    pub place_kept_ms: u64,
+    /// After how long an unanswered delivery comes again, in ms. Default 30,000.
+    pub ack_wait_ms: u64,
+}
+
+impl Default for Bus {
+    fn default() -> Self {
+        Self {
+            max_pending: 100_000,
+            deduplication_ms: 600_000,
+            timeout_ms: 5_000,
+            place_kept_ms: 3_600_000,
+            ack_wait_ms: 30_000,
+        }
+    }
+}
+
+/// Bounds of the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Engine {
+    /// Tasks that each carry their share of the runs, one transition after the other. Default 64.
+    pub workers: usize,
+    /// Events that the engine holds unacknowledged. Default 1,000.
+    pub max_in_flight: usize,
+    /// How often effects that are owed are looked for, in ms. Default 2,000.
+    pub sweep_ms: u64,
+    /// Runs whose records one worker keeps in memory. Default 256.
+    pub cache: usize,
+    /// After how long a dispatch that the bus has confirmed is recorded as sent, in ms. Default 30,000; must be below
+    /// half of `bus.deduplication_ms`.
+    pub settle_ms: u64,
+    /// The most bytes of one Driver Result. Default 768 KiB; a larger one fails its step.
+    pub result_bytes: usize,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self {
+            workers: 64,
+            max_in_flight: 1_000,
+            sweep_ms: 2_000,
+            cache: 256,
+            settle_ms: 30_000,
+            result_bytes: 768 << 10,
+        }
+    }
+}
+
+/// Bounds of drivers that are components.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Component {
+    /// The largest component that is accepted, in bytes. Default 32 MiB.
+    pub upload_bytes: usize,
+    /// Linear memory of one call, in bytes. Default 64 MiB.
+    pub memory_bytes: usize,
+    /// Wall-clock time of one call, in ms. Default 30,000.
+    pub wall_time_ms: u64,
+    /// How often a running component can be interrupted, in ms. Default 10.
+    pub tick_ms: u64,
+    /// Calls of all components at one time. Default 64.
+    pub concurrency: usize,
+    /// Calls of one driver at one time. Default 16.
+    pub driver_concurrency: usize,
+    /// Compiled components kept in memory. Default 64.
+    pub cache: usize,
+    /// Table elements of one call. Default 100,000.
+    pub table_elements: usize,
+    /// Bytes that one host call may copy out of the guest. Default 16 MiB.
+    pub hostcall_bytes: usize,
+    /// Drivers that may be registered. Default 1,000.
+    pub drivers: usize,
+}
+
+impl Default for Component {
+    fn default() -> Self {
+        Self {
+            upload_bytes: 32 << 20,
+            memory_bytes: 64 << 20,
+            wall_time_ms: 30_000,
+            tick_ms: 10,
+            concurrency: 64,
+            driver_concurrency: 16,
+            cache: 64,
+            table_elements: 100_000,
+            hostcall_bytes: 16 << 20,
+            drivers: 1_000,
+        }
+    }
+}
+
+/// Bounds of run logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// The longest line, in bytes; the rest of a longer one is cut. Default 16 KiB.
+    pub line_bytes: usize,
+    /// Lines that one call of a component may write; then one line says that the rest is dropped. Default 10,000.
+    pub lines_per_call: usize,
+    /// Lines that wait between a driver and the log. Default 1,024.
+    pub queue: usize,
+    /// The most lines that one query answers. Default 100,000.
+    pub query: usize,
+    /// How long a log stream waits for late lines once its run has ended, in ms. Default 500.
+    pub grace_ms: u64,
+    /// The pause between two signs of life on a silent log stream, in ms. Default 15,000.
+    pub heartbeat_ms: u64,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            line_bytes: 16 << 10,
+            lines_per_call: 10_000,
+            queue: 1_024,
+            query: 100_000,
+            grace_ms: 500,
+            heartbeat_ms: 15_000,
+        }
+    }
+}
+
+impl Config {
+    /// The wall-clock time of one call of a component.
+    #[must_use]
+    pub fn wall_time(&self) -> Duration {
+        Duration::from_millis(self.component.wall_time_ms)
+    }
+
+    /// After how long an unanswered delivery comes again.
+    #[must_use]
+    pub fn ack_wait(&self) -> Duration {
+        Duration::from_millis(self.bus.ack_wait_ms)
+    }
+
+    /// The bounds of the bus.
+    #[must_use]
+    pub fn bus_limits(&self) -> crate::bus::Limits {
+        crate::bus::Limits {
+            max_pending: self.bus.max_pending,
+            deduplication: Duration::from_millis(self.bus.deduplication_ms),
+            timeout: Duration::from_millis(self.bus.timeout_ms),
+            place_kept: Duration::from_millis(self.bus.place_kept_ms),
+        }
+    }
+}

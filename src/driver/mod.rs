@@ -1,0 +1,154 @@
+//! The in-process driver manager: takes steps from the bus as a remote driver would, and calls a [`Reconciler`].
+
+pub mod component;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::model::{Digest, DriverResult, Resource, ResourceEvent, RunId, SharedContext};
+
+/// Acts on a resource: a component or a plain async closure.
+#[async_trait]
+pub trait Reconciler: Send + Sync + 'static {
+    /// Carries out one attempt. It may be called again with the same (run, step, attempt) after a crash.
+    ///
+    /// # Errors
+    /// [`Failure`] if the attempt could not be carried through; a driver that did its work and says no answers a
+    /// [`DriverResult`] with `success: false`.
+    async fn reconcile(&self, request: Request) -> Result<DriverResult, Failure>;
+}
+
+/// One attempt of one step of one run.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The run.
+    pub run: RunId,
+    /// The step id; the driver's own name in a run without a pipeline.
+    pub step: String,
+    /// Counts from 1.
+    pub attempt: u32,
+    /// Why the run was started: `create`, `update` or `delete`.
+    pub event: String,
+    /// What to act on.
+    pub resource: Resource,
+    /// What the steps share.
+    pub context: SharedContext,
+    /// The component that the run pinned for this driver.
+    pub digest: Option<Digest>,
+    /// Where log lines go.
+    pub log: LogSink,
+}
+
+/// Where a driver's log lines go: a bounded channel to the keeper of logs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LogSink {
+    lines: tokio::sync::mpsc::Sender<Line>,
+}
+
+/// One line, as a driver wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// How grave.
+    pub level: Level,
+    /// The text, without its end.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How grave a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// For the driver's author.
+    Debug,
+    /// What happens.
+    Info,
+    /// Odd, but the work goes on.
+    Warn,
+    /// What went wrong.
+    Error,
+}
+
+impl Level {
+    /// The word in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl LogSink {
+    /// A sink and the end where its lines come out; at most `capacity` lines wait in between.
+    #[must_use]
+    pub fn channel(capacity: usize) -> (Self, tokio::sync::mpsc::Receiver<Line>) {
+        let (lines, receiver) = tokio::sync::mpsc::channel(capacity);
+        (Self { lines }, receiver)
+    }
+
+    /// Writes a line, and waits while the channel is full. Lines after the run's end are dropped.
+    pub async fn log(&self, level: Level, message: impl Into<String>) {
+        // The receiver is gone only when nobody can read the line any more.
+        let _ = self.lines.send(Line { level, message: message.into(), at: Timestamp::now() }).await;
+    }
+
+    /// Writes a line at level `info`.
+    pub async fn info(&self, message: impl Into<String>) {
+        self.log(Level::Info, message).await;
+    }
+}
+
+/// Why an attempt could not be carried through.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The driver says that trying again may help.
+    #[error("{0}")]
+    Retryable(String),
+    /// The driver says that trying again cannot help.
+    #[error("{0}")]
+    Permanent(String),
+    /// The component trapped: it panicked, exited, or did what is not allowed.
+    #[error("trapped: {0}")]
+    Trapped(String),
+    /// The component wanted more time or memory than it may have.
+    #[error("out of budget: {0}")]
+    OutOfBudget(String),
+    /// There is nothing to call: no such component, or it lacks the export.
+    #[error("not callable: {0}")]
+    NotCallable(String),
+}
+
+impl Failure {
+    /// One word for records and metrics.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Retryable(_) => "retryable",
+            Self::Permanent(_) => "permanent",
+            Self::Trapped(_) => "trapped",
+            Self::OutOfBudget(_) => "out_of_budget",
+            Self::NotCallable(_) => "not_callable",
+        }
+    }
+}
+
+impl From<Failure> for DriverResult {
+    /// A failed result that says which kind of failure it was, in `data.failure`.
+    fn from(failure: Failure) -> Self {
+        let kind = Value::from(failure.kind());
+        Self::failure(failure.to_string()).with_data(serde_json::json!({ "failure": kind }))
+    }
+}
+
+impl Request {
+    /// The event as a value; `None` if it is a word of some other dialect.
+    #[must_use]
+    pub fn resource_event(&self) -> Option<ResourceEvent> {
+        serde_json::from_value(Value::from(self.event.as_str())).ok()
+    }
+}

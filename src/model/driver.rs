@@ -1,0 +1,99 @@
+//! Drivers that are components, and the digests that name their bytes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
+
+/// The record of a driver that was uploaded as a WASI component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Driver {
+    /// Unique among drivers, remote ones included.
+    pub name: String,
+    /// The types of resource it acts on.
+    pub resources: Vec<String>,
+    /// Names the bytes.
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    /// Of the component, in bytes.
+    pub size: u64,
+    /// The version of the package `conveyor:driver` it was built against.
+    pub wit_version: String,
+    /// What it imports, as its binary says.
+    pub imports: Vec<String>,
+    /// When these bytes were uploaded.
+    #[schema(value_type = String, format = DateTime)]
+    pub uploaded_at: Timestamp,
+}
+
+/// `sha256:` and 64 lowercase hex digits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(String);
+
+/// A text that is not a digest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not a digest: sha256: and 64 lowercase hex digits are expected")]
+pub struct DigestError(String);
+
+const PREFIX: &str = "sha256:";
+
+impl Digest {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        use fmt::Write as _;
+        let mut text = String::with_capacity(PREFIX.len() + 64);
+        text.push_str(PREFIX);
+        for byte in Sha256::digest(bytes) {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        Self(text)
+    }
+
+    /// The whole text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The 64 hex digits alone.
+    #[must_use]
+    pub fn hex(&self) -> &str {
+        self.0.strip_prefix(PREFIX).unwrap_or_default()
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let hex = text.strip_prefix(PREFIX).unwrap_or_default();
+        let good = hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if good { Ok(Self(text.to_owned())) } else { Err(DigestError(text.to_owned())) }
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = DigestError;
+
+    fn try_from(text: String) -> Result<Self, DigestError> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}

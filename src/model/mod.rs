@@ -1,0 +1,46 @@
+//! The nouns of Conveyor. No input or output, nothing asynchronous.
+//!
+//! The JSON of every type here is the JSON of the wire protocol; fields that the Go original does not know are additive.
+
+mod definition;
+mod driver;
+mod log_line;
+mod message;
+mod name;
+mod pipeline;
+mod resource;
+mod run;
+
+pub use definition::ResourceDefinition;
+pub use driver::{Digest, DigestError, Driver};
+pub use log_line::LogLine;
+pub use message::{DriverMessage, DriverReport, PipelineEvent, SharedContext, StepResult, keys};
+pub use name::{NameError, check_driver_name, check_name};
+pub use pipeline::{Pipeline, Step};
+pub use resource::Resource;
+pub use run::{
+    DriverResult, ResourceEvent, ResourceRef, Run, RunHead, RunId, RunInput, RunStatus, StepRecord, StepStatus,
+};
+
+/// What makes a value of the model unacceptable. The text names the field and the fix.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// A name that cannot become a subject, a key or a consumer name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Any other field.
+    #[error("{path}: {problem}")]
+    Field {
+        /// JSON path of the field, such as `steps[1].driver`.
+        path: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+}
+
+impl Invalid {
+    /// A problem with the field at `path`.
+    pub fn field(path: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Field { path: path.into(), problem: problem.into() }
+    }
+}
