@@ -3,8 +3,10 @@
 //! Backends hold bytes and revisions and know nothing of runs; what the keys are is said in [`keys`], what the values
 //! are in `records`.
 
+mod follow;
 pub mod keys;
 mod memory;
+mod range;
 mod sqlite;
 
 use std::sync::Arc;
@@ -133,7 +135,7 @@ pub struct List {
     pub prefix: String,
     /// Continue behind this key: the cursor of the page before.
     pub cursor: Option<String>,
-    /// The most entries of a page.
+    /// The most entries of a page; 0 is taken as 1.
     pub limit: usize,
     /// By key, ascending or descending.
     pub descending: bool,
