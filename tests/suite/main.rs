@@ -1,4 +1,6 @@
 //! The one integration binary.
 
+#[cfg(test)]
 mod conformance;
+#[cfg(test)]
 mod support;
