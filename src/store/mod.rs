@@ -3,9 +3,11 @@
 //! Backends hold bytes and revisions and know nothing of runs; what the keys are is said in [`keys`], what the values
 //! are in [`runs`] and, for the rest, in the model.
 
+mod follow;
 pub mod keys;
 mod memory;
 pub mod runs;
+mod range;
 mod sqlite;
 
 use std::sync::Arc;
@@ -136,7 +138,7 @@ pub struct List {
     pub prefix: String,
     /// Continue behind this key: the cursor of the page before.
     pub cursor: Option<String>,
-    /// The most entries of a page.
+    /// The most entries of a page; 0 is taken as 1.
     pub limit: usize,
     /// By key, ascending or descending.
     pub descending: bool,
