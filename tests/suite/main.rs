@@ -1,4 +1,5 @@
 //! The one integration binary.
 
+mod component;
 mod conformance;
 mod support;

@@ -28,11 +28,14 @@ pub(super) struct Ticker {
 }
 
 /// The WebAssembly that is accepted, at admission and by the compiler: what the toolchains of the guest languages emit.
-/// What is off cannot have a hole: threads, 64-bit and several memories, garbage collection, exceptions.
+/// What is off cannot have a hole: threads, 64-bit memories, garbage collection, exceptions. Several memories in a module
+/// are on only because wasmtime itself makes such modules, between the parts of a component that is composed of others,
+/// and panics if it may not.
 pub(super) const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .difference(WasmFeatures::GC_TYPES)
     .union(WasmFeatures::TAIL_CALL)
     .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::MULTI_MEMORY)
     .union(WasmFeatures::RELAXED_SIMD)
     .union(WasmFeatures::COMPONENT_MODEL);
 

@@ -99,8 +99,7 @@ impl ComponentHost {
     /// [`Refused`], with what to do about it.
     pub async fn admit(&self, bytes: Bytes) -> Result<Inspection, Refused> {
         let upload = bytes.clone();
-        let inspected = tokio::task::spawn_blocking(move || inspect(&upload)).await;
-        let inspection = inspected.unwrap_or(Err(Refused::Interrupted))?;
+        let inspection = off_thread(move || inspect(&upload)).await?;
         let slot = self.inner.cache.slot(&inspection.digest);
         if !slot.initialized() {
             let compiled = self.compile(bytes).await?;
@@ -145,9 +144,18 @@ impl ComponentHost {
     async fn compile(&self, bytes: Bytes) -> Result<Compiled, Refused> {
         let _turn = self.inner.compilers.acquire().await.map_err(|_| Refused::Interrupted)?;
         let inner = Arc::clone(&self.inner);
-        let compiled = tokio::task::spawn_blocking(move || Compiled::compile(&bytes, &inner.linker)).await;
-        compiled.unwrap_or(Err(Refused::Interrupted))
+        off_thread(move || Compiled::compile(&bytes, &inner.linker)).await
     }
+}
+
+/// Does long work on a thread that may be blocked. A panic in the compiler refuses the one component that caused it.
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        let panicked = || Refused::NotCompilable(format!("the compiler failed: {error}"));
+        Err(if error.is_panic() { panicked() } else { Refused::Interrupted })
+    })
 }
 
 impl From<LoadError> for Failure {

@@ -3,7 +3,7 @@
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::limits::{Budget, Bytes, Limits};
+use super::limits::{Budget, Bytes, HANDLES, Limits};
 use super::output::Output;
 use crate::driver::Failure;
 
@@ -16,13 +16,16 @@ pub(super) fn failure(error: &wasmtime::Error, budget: &Budget, limits: &Limits,
         return Failure::OutOfBudget(denied.to_owned());
     }
     let cause = error.root_cause().to_string();
-    // Neither of the two is a type that could be asked for; a test pins both texts.
+    // Most of these are no types that could be asked for; the tests of hostile guests pin the texts.
     if let Some(resource) = cause.strip_prefix("resource limit exceeded: ") {
         return Failure::OutOfBudget(format!("instances: {resource}"));
     }
     if cause.contains("fuel allocated for hostcalls") {
         let limit = Bytes(limits.hostcall_bytes);
         return Failure::OutOfBudget(format!("host call: wanted to pass more than {limit} at once"));
+    }
+    if cause.contains("resource table has no free keys") || cause.contains("store handle limit exceeded") {
+        return Failure::OutOfBudget(format!("handles: wanted more than {HANDLES}"));
     }
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
         return Failure::Retryable(format!("the host has no room for another call: {cause}"));
