@@ -15,9 +15,9 @@ use crate::model::{Pipeline, RunHead, StepRecord};
 const CONNECT: Duration = Duration::from_secs(5);
 const REQUEST: Duration = Duration::from_secs(30);
 /// A component is compiled before the answer to its upload comes.
-const UPLOAD: Duration = Duration::from_secs(300);
+const UPLOAD: Duration = Duration::from_mins(5);
 /// The server gives a sign of life on its streams every 15 s by default.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// How much of an answer that is not JSON is shown.
 const EXCERPT: usize = 300;
 

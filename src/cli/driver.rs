@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::noun::Noun;
-use super::output::{Action, Column, Format};
+use super::output::{self, Action, Column, Format};
 use super::{Context, Error, Exit};
 
 const DRIVERS: Noun<'static> = Noun {
@@ -65,7 +65,7 @@ async fn push(context: &Context, file: &Path, name: &str, resources: &str) -> Re
     let bytes = tokio::fs::read(file).await.map_err(unreadable)?;
     let answer = context.client.upload(&["drivers", name], &[("resources", resources)], bytes).await?;
     if context.output.format == Format::Json {
-        context.output.value(&answer.body)?;
+        output::value(&answer.body)?;
         return Ok(Exit::Ok);
     }
     let action = if answer.created { Action::Created } else { Action::Updated };

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::follow::follow;
-use super::output::{Format, log_line};
+use super::output::{self, Format, log_line};
 use super::run::resolve;
 use super::{Context, Error, Exit};
 use crate::model::LogLine;
@@ -40,7 +40,7 @@ async fn stored(logs: &Logs, id: &str, context: &Context) -> Result<Exit, Error>
     query.extend(logs.driver.as_deref().map(|driver| ("driver", driver)));
     if context.output.format == Format::Json {
         let lines: serde_json::Value = context.client.get(&["logs"], &query).await?;
-        context.output.value(&lines)?;
+        output::value(&lines)?;
         return Ok(Exit::Ok);
     }
     let lines: Vec<LogLine> = context.client.get(&["logs"], &query).await?;
@@ -62,12 +62,12 @@ async fn live(logs: &Logs, id: String, context: &Context) -> Result<Exit, Error>
         }
         match context.output.format {
             Format::Table => context.output.line(&log_line(&line))?,
-            Format::Json => context.output.element(count, &serde_json::to_value(&line).unwrap_or_default())?,
+            Format::Json => output::element(count, &serde_json::to_value(&line).unwrap_or_default())?,
         }
         count += 1;
     }
     if context.output.format == Format::Json {
-        context.output.end_of_elements(count)?;
+        output::end_of_elements(count)?;
     }
     match tasks.join_next().await {
         Some(Ok(Err(error))) => Err(error),

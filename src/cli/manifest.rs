@@ -126,8 +126,8 @@ struct Head {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Definition {
-    #[serde(skip_serializing, rename = "kind")]
+struct DefinitionBody {
+    #[serde(rename = "kind", skip_serializing)]
     _kind: IgnoredAny,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
@@ -141,8 +141,8 @@ struct Definition {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Pipeline {
-    #[serde(skip_serializing, rename = "kind")]
+struct PipelineBody {
+    #[serde(rename = "kind", skip_serializing)]
     _kind: IgnoredAny,
     name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,14 +150,14 @@ struct Pipeline {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     version: Option<String>,
     resource: String,
-    steps: Vec<Step>,
+    steps: Vec<StepBody>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     metadata: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Step {
+struct StepBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -167,8 +167,8 @@ struct Step {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Resource {
-    #[serde(skip_serializing, rename = "kind")]
+struct ResourceBody {
+    #[serde(rename = "kind", skip_serializing)]
     _kind: IgnoredAny,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
@@ -187,15 +187,15 @@ impl Slice<'_> {
         let Head { kind } = self.typed(format)?;
         let (name, resource, body) = match kind {
             Kind::ResourceDefinition => {
-                let definition: Definition = self.typed(format)?;
+                let definition: DefinitionBody = self.typed(format)?;
                 (definition.name.clone(), String::new(), serde_json::to_value(definition))
             }
             Kind::Pipeline => {
-                let pipeline: Pipeline = self.typed(format)?;
+                let pipeline: PipelineBody = self.typed(format)?;
                 (pipeline.name.clone(), pipeline.resource.clone(), serde_json::to_value(pipeline))
             }
             Kind::Resource => {
-                let resource: Resource = self.typed(format)?;
+                let resource: ResourceBody = self.typed(format)?;
                 (resource.name.clone(), resource.resource.clone(), serde_json::to_value(resource))
             }
         };

@@ -87,8 +87,8 @@ struct Context {
 pub async fn run(cli: Cli) -> Result<Exit, Error> {
     let output = Output::new(cli.output);
     let command = match cli.command {
-        Command::Up(up) => return up::run(up, &output).await,
-        Command::Config(up) => return show_config::run(up, &output),
+        Command::Up(up) => return up::run(up, output).await,
+        Command::Config(up) => return show_config::run(up, output),
         command => command,
     };
     let context = Context { client: Client::new(&cli.server)?, output };

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::client::{Client, RunDetail};
-use super::output::{Format, elapsed};
+use super::output::{self, Format, elapsed};
 use super::{Context, Error, Exit, logs, watch};
 use crate::model::{RunHead, RunId};
 
@@ -110,7 +110,7 @@ async fn list(filter: &List, context: &Context) -> Result<Exit, Error> {
     let query: Vec<(&str, &str)> = filters.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     let items = context.client.list(&["runs"], &query, Some(filter.limit)).await?;
     if context.output.format == Format::Json {
-        context.output.value(&Value::Array(items))?;
+        output::value(&Value::Array(items))?;
         return Ok(Exit::Ok);
     }
     let now = Timestamp::now();
@@ -138,7 +138,7 @@ async fn get(id: &str, context: &Context) -> Result<Exit, Error> {
     let id = resolve(&context.client, id).await?;
     let item: Value = context.client.get(&["runs", &id], &[]).await?;
     if context.output.format == Format::Json {
-        context.output.value(&item)?;
+        output::value(&item)?;
         return Ok(Exit::Ok);
     }
     let run: RunDetail = serde_json::from_value(item.clone()).map_err(|error| strange(&error))?;

@@ -1,17 +1,19 @@
 //! `conveyor config`: the configuration that `conveyor up` would run with.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
-use super::output::{Format, Output};
+use super::output::{self, Format, Output};
 use super::up::Up;
 use super::{Error, Exit};
 use crate::config::Config;
 
-pub(super) fn run(up: Up, output: &Output) -> Result<Exit, Error> {
+pub(super) fn run(up: Up, output: Output) -> Result<Exit, Error> {
     let config = up.configuration()?;
     let tree = serde_json::to_value(&config).unwrap_or_default();
     match output.format {
-        Format::Json => output.value(&tree)?,
+        Format::Json => output::value(&tree)?,
         Format::Table => output.line(to_toml(&config).trim_end())?,
     }
     Ok(Exit::Ok)
@@ -26,6 +28,7 @@ pub fn to_toml(config: &Config) -> String {
     text
 }
 
+/// Writing to a String cannot fail.
 fn table(text: &mut String, path: &str, tree: &Value) {
     let entries = || tree.as_object().into_iter().flatten();
     // Plain values come first: after the header of an inner table they would belong to it. JSON's texts, numbers and
@@ -33,11 +36,11 @@ fn table(text: &mut String, path: &str, tree: &Value) {
     for (key, value) in entries().filter(|(_, value)| !value.is_object()) {
         let start = if value.is_null() { "# " } else { "" };
         let value = if value.is_null() { "\"\"".to_owned() } else { value.to_string() };
-        text.push_str(&format!("{start}{key} = {value}\n"));
+        let _ = writeln!(text, "{start}{key} = {value}");
     }
     for (key, value) in entries().filter(|(_, value)| value.is_object()) {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        text.push_str(&format!("\n[{path}]\n"));
+        let _ = writeln!(text, "\n[{path}]");
         table(text, &path, value);
     }
 }

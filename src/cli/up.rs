@@ -37,12 +37,11 @@ impl Up {
     }
 }
 
-pub(super) async fn run(up: Up, output: &Output) -> Result<Exit, Error> {
+pub(super) async fn run(up: Up, output: Output) -> Result<Exit, Error> {
     start_log()?;
     let config = up.configuration()?;
     // The signals are taken over before anything starts, so that none can end the process without a drain.
     let shutdown = Signals::listen()?.stopped();
-    let output = *output;
     let ready = move |address: SocketAddr| {
         if let Err(error) = output.line(&format!("conveyor is ready at http://{address}")) {
             tracing::warn!(%error, "stdout does not take the ready line");

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use super::client::RunDetail;
 use super::follow::{Outage, follow};
-use super::output::{Format, View};
+use super::output::{self, Format, View};
 use super::run::resolve;
 use super::{Context, Error, Exit};
 use crate::model::{LogLine, RunStatus};
@@ -48,10 +48,10 @@ pub(super) async fn run(watch: &Watch, context: &Context) -> Result<Exit, Error>
     }
     view.update(&last, Timestamp::now())?;
     if let Some(Ok(Err(error))) = tasks.try_join_next() {
-        context.output.note(&format!("warning: the log is not complete: {error}"));
+        output::note(&format!("warning: the log is not complete: {error}"));
     }
     if context.output.format == Format::Json {
-        context.output.value(&context.client.get::<Value>(&["runs", &id], &[]).await?)?;
+        output::value(&context.client.get::<Value>(&["runs", &id], &[]).await?)?;
     }
     Ok(if last.head.status == RunStatus::Succeeded { Exit::Ok } else { Exit::RunFailed })
 }

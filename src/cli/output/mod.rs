@@ -4,7 +4,7 @@ mod text;
 mod view;
 
 use std::error::Error as StdError;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::ValueEnum;
@@ -115,30 +115,23 @@ impl Output {
     }
 
     /// One line.
-    pub(super) fn line(&self, text: &str) -> io::Result<()> {
+    pub(super) fn line(self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         writeln!(stdout, "{}", self.safe(text))?;
         stdout.flush()
     }
 
-    /// One JSON value.
-    pub(super) fn value(&self, value: &Value) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{value:#}")?;
-        stdout.flush()
-    }
-
     /// A list of things: a table, or a JSON array of all that the server says.
-    pub(super) fn list(&self, items: Vec<Value>, columns: &[Column]) -> io::Result<()> {
+    pub(super) fn list(self, items: Vec<Value>, columns: &[Column]) -> io::Result<()> {
         if self.format == Format::Json {
-            return self.value(&Value::Array(items));
+            return value(&Value::Array(items));
         }
         let titles = columns.iter().map(|column| column.title).collect();
         self.table(titles, items.iter().map(|item| columns.iter().map(|column| column.of(item)).collect()).collect())
     }
 
     /// A table.
-    pub(super) fn table(&self, titles: Vec<&str>, rows: Vec<Vec<String>>) -> io::Result<()> {
+    pub(super) fn table(self, titles: Vec<&str>, rows: Vec<Vec<String>>) -> io::Result<()> {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header(titles);
         table.add_rows(rows.into_iter().map(|row| row.iter().map(|cell| self.safe(cell)).collect::<Vec<_>>()));
@@ -151,9 +144,9 @@ impl Output {
     }
 
     /// One thing: a line a field, or the JSON that the server says.
-    pub(super) fn item(&self, item: &Value) -> io::Result<()> {
+    pub(super) fn item(self, item: &Value) -> io::Result<()> {
         if self.format == Format::Json {
-            return self.value(item);
+            return value(item);
         }
         let fields = item.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
         let width = fields.clone().map(|(key, _)| key.len()).max().unwrap_or(0) + 2;
@@ -168,45 +161,52 @@ impl Output {
     }
 
     /// What was done to the only thing that this command is about.
-    pub(super) fn done(&self, done: &Done) -> io::Result<()> {
+    pub(super) fn done(self, done: &Done) -> io::Result<()> {
         match self.format {
             Format::Table => self.line(&done.to_string()),
-            Format::Json => self.value(&serde_json::to_value(done)?),
+            Format::Json => value(&serde_json::to_value(done)?),
         }
     }
 
     /// What was done to one of several things; people see it at once.
-    pub(super) fn done_of_many(&self, done: &Done) -> io::Result<()> {
+    pub(super) fn done_of_many(self, done: &Done) -> io::Result<()> {
         if self.format == Format::Table { self.line(&done.to_string()) } else { Ok(()) }
     }
 
     /// What was done to all of them; programs get it in one piece.
-    pub(super) fn done_at_last(&self, done: &[Done]) -> io::Result<()> {
-        if self.format == Format::Json { self.value(&serde_json::to_value(done)?) } else { Ok(()) }
-    }
-
-    /// One element of a JSON array that is printed as it grows; `index` counts from 0.
-    pub(super) fn element(&self, index: usize, value: &Value) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
-        write!(stdout, "{}{value}", if index == 0 { "[\n" } else { ",\n" })?;
-        stdout.flush()
-    }
-
-    /// The end of such an array of `count` elements.
-    pub(super) fn end_of_elements(&self, count: usize) -> io::Result<()> {
-        writeln!(io::stdout().lock(), "{}", if count == 0 { "[]" } else { "\n]" })
-    }
-
-    /// Something that is said beside the data.
-    pub(super) fn note(&self, text: &str) {
-        // A closed stderr leaves nobody to tell.
-        let _ = writeln!(io::stderr().lock(), "{}", clean(text));
+    pub(super) fn done_at_last(self, done: &[Done]) -> io::Result<()> {
+        if self.format == Format::Json { value(&serde_json::to_value(done)?) } else { Ok(()) }
     }
 
     /// Text of drivers must not steer the terminal; into files and pipes it goes as it is.
-    fn safe(&self, text: &str) -> String {
+    fn safe(self, text: &str) -> String {
         if self.terminal { clean(text) } else { text.to_owned() }
     }
+}
+
+/// One JSON value.
+pub(super) fn value(value: &Value) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{value:#}")?;
+    stdout.flush()
+}
+
+/// One element of a JSON array that is printed as it grows; `index` counts from 0.
+pub(super) fn element(index: usize, value: &Value) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    write!(stdout, "{}{value}", if index == 0 { "[\n" } else { ",\n" })?;
+    stdout.flush()
+}
+
+/// The end of such an array of `count` elements.
+pub(super) fn end_of_elements(count: usize) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{}", if count == 0 { "[]" } else { "\n]" })
+}
+
+/// Something that is said beside the data.
+pub(super) fn note(text: &str) {
+    // A closed stderr leaves nobody to tell.
+    let _ = writeln!(io::stderr().lock(), "{}", clean(text));
 }
 
 /// Tells on stderr what went wrong, why, and how to fix it.
@@ -216,7 +216,8 @@ pub(super) fn error(error: &(dyn StdError + 'static)) {
     let mut text = format!("error: {error}\n");
     for (title, detail) in [("why", why), ("fix", own.and_then(Error::fix))] {
         if let Some(detail) = detail {
-            text.push_str(&format!("  {title}: {detail}\n"));
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "  {title}: {detail}");
         }
     }
     let _ = write!(io::stderr().lock(), "{}", clean(&text));

@@ -1,6 +1,7 @@
 //! A run while it is watched: one live line a step on a terminal, one line a change elsewhere.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -108,17 +109,18 @@ impl Live {
     }
 }
 
+/// One line about a step. Writing to a String cannot fail.
 fn line(step: &StepRecord, now: Timestamp) -> String {
     let mut text = format!("{} ({}) {}", step.id, step.driver, step.status.as_str());
     if step.attempt > 1 {
-        text.push_str(&format!(", attempt {}", step.attempt));
+        let _ = write!(text, ", attempt {}", step.attempt);
     }
     if step.started_at.is_some() {
-        text.push_str(&format!(", {}", elapsed(step.started_at, step.finished_at, now)));
+        let _ = write!(text, ", {}", elapsed(step.started_at, step.finished_at, now));
     }
     let remark = remark(step);
     if !remark.is_empty() {
-        text.push_str(&format!(": {remark}"));
+        let _ = write!(text, ": {remark}");
     }
     text
 }

@@ -9,9 +9,10 @@ use conveyor::config::Config;
 
 /// Loads with this `conveyor.toml` (none if empty) and these variables.
 fn with(file: &str, variables: &[(&str, &str)], flags: &Flags) -> Result<Config, Error> {
-    let folder = tempfile::tempdir().unwrap();
+    let unreadable = |source| Error::Unreadable { path: PathBuf::from("a temporary folder"), source };
+    let folder = tempfile::tempdir().map_err(unreadable)?;
     if !file.is_empty() {
-        std::fs::write(folder.path().join("conveyor.toml"), file).unwrap();
+        std::fs::write(folder.path().join("conveyor.toml"), file).map_err(unreadable)?;
     }
     let environment: BTreeMap<String, String> =
         variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
