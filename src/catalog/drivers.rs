@@ -67,7 +67,7 @@ impl Catalog {
         if before.is_none() {
             self.check_new(name).await?;
         }
-        let inspection = self.host.check(bytes.clone()).await?;
+        let inspection = self.host.admit(bytes.clone()).await?;
         // The bytes are durable before anything names them.
         let digest = self.blobs.put(bytes).await?;
         let driver = Driver {

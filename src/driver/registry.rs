@@ -110,7 +110,7 @@ impl Follower {
     fn assert(&mut self, driver: Driver, stop: &CancellationToken) {
         if let Some(running) = self.running.get_mut(&driver.name) {
             if running.driver.resources == driver.resources {
-                running.component.set_digest(driver.digest.clone());
+                running.component.replace(driver.digest.clone());
                 running.driver = driver;
                 return;
             }

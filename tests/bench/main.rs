@@ -42,7 +42,7 @@ async fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
-    let nats = nats::NatsServer::start().await;
+    let nats = nats::NatsServer::start();
     let commit = floor::sqlite_commit();
     let call = floor::wasmtime_call().await;
     let hops = floor::jetstream_two_hops(&nats.url()).await;

@@ -13,7 +13,7 @@ use crate::support::server::Server;
 
 #[tokio::test]
 async fn components_and_remote_drivers_all_get_it() {
-    let nats = NatsServer::start().await;
+    let nats = NatsServer::start();
     let server = Server::with_nats(&nats.url());
     server.define("app").await;
     server.upload("inside", guest::ok()).await;

@@ -13,7 +13,7 @@ use crate::support::server::Server;
 
 #[tokio::test]
 async fn runs_go_on_after_nats_was_killed_and_restarted() {
-    let mut nats = NatsServer::start().await;
+    let mut nats = NatsServer::start();
     let server = Server::with_nats(&nats.url());
     server.define("app").await;
     server.upload("good", guest::ok()).await;
@@ -30,7 +30,7 @@ async fn runs_go_on_after_nats_was_killed_and_restarted() {
         tokio::time::sleep(Duration::from_millis(400)).await;
         nats.kill();
         tokio::time::sleep(Duration::from_millis(300)).await;
-        nats.restart().await;
+        nats.restart();
     }
     for id in ids {
         let run = server.succeeded(&id).await;
@@ -43,7 +43,7 @@ async fn runs_go_on_after_nats_was_killed_and_restarted() {
 
 #[tokio::test]
 async fn while_nats_is_away_the_server_reads_accepts_and_says_so() {
-    let mut nats = NatsServer::start().await;
+    let mut nats = NatsServer::start();
     let server = Server::with_nats(&nats.url());
     server.define("app").await;
     server.upload("good", guest::ok()).await;
@@ -61,21 +61,21 @@ async fn while_nats_is_away_the_server_reads_accepts_and_says_so() {
     server.succeeded(&before).await;
     // What is accepted now is begun when NATS is back.
     let during = server.submit("during", Some("belt")).await;
-    nats.restart().await;
+    nats.restart();
     server.succeeded(&during).await;
     assert_eq!(server.get("/readyz").await.0, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn a_nats_that_lost_everything_is_filled_again() {
-    let mut nats = NatsServer::start().await;
+    let mut nats = NatsServer::start();
     let server = Server::with_nats(&nats.url());
     server.define("app").await;
     server.upload("good", guest::ok()).await;
     server.pipeline("belt", &[("first", "good"), ("second", "late"), ("third", "good")]).await;
     let id = server.submit("one", Some("belt")).await;
     server.run_that(&id, "waits", |run| run.steps[1].status == StepStatus::Waiting).await;
-    nats.wipe_and_restart().await;
+    nats.wipe_and_restart();
     let late = Remote::eventually(&nats.url(), "late").await;
     server.succeeded(&id).await;
     assert_eq!(late.messages().len(), 1);

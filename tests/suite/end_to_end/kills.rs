@@ -32,7 +32,7 @@ async fn nothing_is_lost_over_thirty_kills_in_process() {
 
 #[tokio::test]
 async fn nothing_is_lost_over_thirty_kills_with_nats() {
-    let nats = NatsServer::start().await;
+    let nats = NatsServer::start();
     let server = Server::with_nats(&nats.url());
     // The remote driver is a witness of its own: when it is asked, the step before it has its result.
     let early = Arc::new(Mutex::new(Vec::new()));

@@ -53,7 +53,7 @@ async fn a_log_is_followed_without_a_gap_to_the_end_of_its_run() {
 
 #[tokio::test]
 async fn lines_of_remote_loggers_are_stored_under_their_run() {
-    let nats = NatsServer::start().await;
+    let nats = NatsServer::start();
     let server = Server::with_nats(&nats.url());
     server.define("app").await;
     server.pipeline("belt", &[("only", "remote")]).await;

@@ -39,7 +39,7 @@ impl Bystander {
 
 #[tokio::test]
 async fn component_remote_component_speak_the_wire_protocol_in_order() {
-    let nats = NatsServer::start().await;
+    let nats = NatsServer::start();
     let server = Server::with_nats(&nats.url());
     server.define("app").await;
     server.upload("check", guest::ok()).await;
@@ -102,7 +102,7 @@ fn comparable(mut run: RunView) -> Value {
 
 #[tokio::test]
 async fn components_make_the_same_record_in_process_and_over_jetstream() {
-    let nats = NatsServer::start().await;
+    let nats = NatsServer::start();
     let mut records = Vec::new();
     for server in [Server::start(), Server::with_nats(&nats.url())] {
         server.define("app").await;
@@ -117,7 +117,7 @@ async fn components_make_the_same_record_in_process_and_over_jetstream() {
 
 #[tokio::test]
 async fn one_driver_in_several_steps_and_duplicate_late_and_forged_results() {
-    let nats = NatsServer::start().await;
+    let nats = NatsServer::start();
     let server = Server::with_nats(&nats.url());
     server.define("app").await;
     let steps = [("build", "builder"), ("status", "state"), ("deploy", "builder"), ("status-again", "state")];
@@ -166,7 +166,7 @@ async fn one_driver_in_several_steps_and_duplicate_late_and_forged_results() {
 
 #[tokio::test]
 async fn a_remote_driver_that_comes_later_is_waited_for() {
-    let nats = NatsServer::start().await;
+    let nats = NatsServer::start();
     let server = Server::with_nats(&nats.url());
     server.define("app").await;
     server.pipeline("belt", &[("only", "late")]).await;
@@ -180,7 +180,7 @@ async fn a_remote_driver_that_comes_later_is_waited_for() {
 
 #[tokio::test]
 async fn an_edit_in_mid_run_changes_nothing_for_remote_drivers_either() {
-    let nats = NatsServer::start().await;
+    let nats = NatsServer::start();
     let server = Server::with_nats(&nats.url());
     server.define("app").await;
     server.pipeline("belt", &[("one", "slow"), ("two", "slow")]).await;
