@@ -75,7 +75,7 @@ async fn a_damaged_file_is_told_and_healed_by_a_new_upload() {
     std::fs::write(&path, b"somponent").unwrap();
     match blobs.get(&digest).await {
         Err(Error::Damaged { digest: asked, found }) => {
-            assert_eq!((asked, found), (digest.clone(), Digest::of(b"somponent")))
+            assert_eq!((asked, found), (digest.clone(), Digest::of(b"somponent")));
         }
         other => panic!("{other:?}"),
     }
