@@ -69,6 +69,12 @@ pub struct Paging {
     pub cursor: Option<String>,
 }
 
+impl std::fmt::Debug for Catalog {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Catalog").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
 impl Catalog {
     /// A page of the values below `prefix`, by name.
     async fn list_named<T: DeserializeOwned>(&self, prefix: &str, paging: Paging) -> Result<Listing<T>, Error> {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Catalog, Error};
-use crate::bus::{self, Health};
+use crate::bus::Health;
 use crate::log::{NewLine, Query, StoredLine};
 use crate::model::LogLine;
 
@@ -40,7 +40,7 @@ impl Catalog {
             Err(error) => error.to_string(),
         };
         let bus = match &*self.bus.health().borrow() {
-            bus::Health::Up => "ok".to_owned(),
+            Health::Up => "ok".to_owned(),
             Health::Down(why) => why.clone(),
         };
         let ready = store == "ok" && bus == "ok";

@@ -6,8 +6,8 @@
 mod follow;
 pub mod keys;
 mod memory;
-pub mod runs;
 mod range;
+pub mod runs;
 mod sqlite;
 
 use std::sync::Arc;

@@ -38,7 +38,7 @@ mod bindings {
 }
 
 use bindings::conveyor::driver::{driver_types, host_log};
-use bindings::exports::conveyor::driver::reconciler::{ReconcileRequest, TargetResource};
+use driver_types::{ReconcileRequest, TargetResource};
 
 struct Host {
     wasi: WasiCtx,

@@ -62,7 +62,10 @@ async fn main() {
     let distributed = embedded + hops.p50 * 7 / 2;
     let ratio = |measured: Duration, floor: Duration| measured.as_secs_f64() / floor.as_secs_f64();
     println!("\n| ratio | value |\n|---|---|");
-    println!("| run in process, p50 / its floor (5 commits + 3 calls) | {:.2} |", ratio(in_process.alone.p50, embedded));
+    println!(
+        "| run in process, p50 / its floor (5 commits + 3 calls) | {:.2} |",
+        ratio(in_process.alone.p50, embedded)
+    );
     println!(
         "| run over JetStream, p50 / its floor (5 commits + 3 calls + 7 hops) | {:.2} |",
         ratio(jetstream.alone.p50, distributed)
@@ -72,6 +75,10 @@ async fn main() {
     println!("| run over JetStream, p50 / two hops | {:.1} |", ratio(jetstream.alone.p50, hops.p50));
     for (name, belt) in [("in process", &in_process), ("over JetStream", &jetstream)] {
         let commits = 1.0 / commit.p50.as_secs_f64();
-        println!("| {name}: {:.0} runs/s / single durable commits/s | {:.2} |", belt.per_second, belt.per_second / commits);
+        println!(
+            "| {name}: {:.0} runs/s / single durable commits/s | {:.2} |",
+            belt.per_second,
+            belt.per_second / commits
+        );
     }
 }

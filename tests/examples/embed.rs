@@ -4,8 +4,9 @@ use conveyor::Conveyor;
 use conveyor::model::{DriverResult, Pipeline, Resource, ResourceDefinition, RunStatus};
 use serde_json::json;
 
+/// Registers two drivers, sends one plank down the belt, and prints what became of it.
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let belt = Conveyor::builder()
         .in_memory()
         .driver("measure", &["plank"], |request| async move {

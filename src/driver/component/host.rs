@@ -11,11 +11,11 @@ use wasmtime::component::Linker;
 
 use super::admission::{Inspection, Refused, inspect};
 use super::cache::Cache;
+use super::call;
 use super::compiled::{Compiled, linker};
 use super::engine::{self, StartError, Ticker};
 use super::limits::Limits;
 use super::state::State;
-use super::call;
 use crate::blob::{self, SharedBlobs};
 use crate::config::Config;
 use crate::driver::{Failure, Request};

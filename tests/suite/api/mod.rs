@@ -42,16 +42,41 @@ async fn bad_requests_get_the_right_code_and_a_text_that_names_the_thing() {
         (post("/resources", resource(json!({ "resource": "none" }))), 404, "definition_not_found", "none"),
         (post("/resources", resource(json!({ "spec": {} }))), 400, "spec_invalid", "steps"),
         (post("/resources", resource(json!({ "pipeline": "none", "name": "two" }))), 404, "pipeline_not_found", "none"),
-        (post("/resources", resource(json!({ "pipeline": "belt", "resource": "other" }))), 400, "pipeline_mismatch", "other"),
+        (
+            post("/resources", resource(json!({ "pipeline": "belt", "resource": "other" }))),
+            400,
+            "pipeline_mismatch",
+            "other",
+        ),
         (post("/resources", resource(json!({}))), 409, "resource_exists", "one"),
-        (post("/resource-definitions", json!({ "name": "app", "schema": {} }).to_string()), 409, "definition_exists", "app"),
+        (
+            post("/resource-definitions", json!({ "name": "app", "schema": {} }).to_string()),
+            409,
+            "definition_exists",
+            "app",
+        ),
         (post("/resource-definitions", json!({ "name": "x" }).to_string()), 400, "invalid", "schema"),
-        (post("/resource-definitions", json!({ "name": "x", "schema": { "type": 7 } }).to_string()), 400, "invalid", "schema"),
+        (
+            post("/resource-definitions", json!({ "name": "x", "schema": { "type": 7 } }).to_string()),
+            400,
+            "invalid",
+            "schema",
+        ),
         (post("/resource-definitions", evil), 400, "invalid", "schema"),
         (post("/pipelines", step("engine")), 400, "invalid", "reserved"),
         (post("/pipelines", step("A")), 400, "invalid", "steps[0].driver"),
-        (post("/pipelines", json!({ "name": "p", "resource": "app", "steps": [] }).to_string()), 400, "invalid", "steps"),
-        (post("/pipelines", json!({ "name": "p", "resource": "no", "steps": [{ "driver": "a" }] }).to_string()), 404, "definition_not_found", "no"),
+        (
+            post("/pipelines", json!({ "name": "p", "resource": "app", "steps": [] }).to_string()),
+            400,
+            "invalid",
+            "steps",
+        ),
+        (
+            post("/pipelines", json!({ "name": "p", "resource": "no", "steps": [{ "driver": "a" }] }).to_string()),
+            404,
+            "definition_not_found",
+            "no",
+        ),
         ((Method::DELETE, "/resource-definitions/app".into(), String::new()), 409, "definition_in_use", "one"),
         ((Method::PUT, "/resources/app/none".into(), resource(json!({}))), 404, "resource_not_found", "none"),
         ((Method::PUT, "/resources/app/one".into(), resource(json!({ "name": "two" }))), 400, "invalid", "two"),
@@ -79,7 +104,8 @@ async fn bad_requests_get_the_right_code_and_a_text_that_names_the_thing() {
 
 #[tokio::test]
 async fn bodies_over_their_bounds_are_refused() {
-    let server = Server::with(&[], &[("CONVEYOR_COMPONENT__UPLOAD_BYTES", "100000"), ("CONVEYOR_API__BODY_BYTES", "10000")]);
+    let server =
+        Server::with(&[], &[("CONVEYOR_COMPONENT__UPLOAD_BYTES", "100000"), ("CONVEYOR_API__BODY_BYTES", "10000")]);
     let long = json!({ "name": "x", "schema": {}, "description": "x".repeat(20_000) });
     let (status, answer) = server.post("/resource-definitions", &long).await;
     assert_eq!((status.as_u16(), answer["code"].as_str()), (413, Some("too_large")), "{answer}");
@@ -143,7 +169,8 @@ async fn the_routes_of_the_go_original_answer_as_they_did() {
     let (_, stored) = server.get("/resources/app/one").await;
     assert_ne!(stored["id"], "mine");
     assert_eq!(stored["metadata"], json!({ "version": "1" }));
-    let (status, said) = server.post("/logs", &json!({ "runid": "r", "driver": "d", "message": "m", "timestamp": "1" })).await;
+    let (status, said) =
+        server.post("/logs", &json!({ "runid": "r", "driver": "d", "message": "m", "timestamp": "1" })).await;
     assert_eq!((status.as_u16(), said.as_str()), (201, Some("Created")));
     let (_, lines) = server.get("/logs?runid=r&driver=d&pipeline=").await;
     assert_eq!(lines.as_array().unwrap().len(), 1);
@@ -185,7 +212,13 @@ async fn the_description_names_every_route_and_the_metrics_speak_of_runs() {
     }
     assert_eq!(server.get("/readyz").await.0, StatusCode::OK);
     let (_, page) = server.get("/metrics").await;
-    for name in ["conveyor_runs_accepted_total", "conveyor_runs_active", "conveyor_bus_up 1", "conveyor_store_up 1", "conveyor_engine_queue_depth"] {
+    for name in [
+        "conveyor_runs_accepted_total",
+        "conveyor_runs_active",
+        "conveyor_bus_up 1",
+        "conveyor_store_up 1",
+        "conveyor_engine_queue_depth",
+    ] {
         assert!(page.as_str().unwrap().contains(name), "{name}");
     }
 }

@@ -1,7 +1,7 @@
 //! Pipelines of components with nothing but our binary.
 
-use conveyor::model::{ResourceEvent, RunStatus, StepStatus};
 use conveyor::catalog::RunView;
+use conveyor::model::{ResourceEvent, RunStatus, StepStatus};
 use reqwest::StatusCode;
 use serde_json::json;
 

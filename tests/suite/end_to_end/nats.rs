@@ -44,7 +44,9 @@ async fn component_remote_component_speak_the_wire_protocol_in_order() {
     server.define("app").await;
     server.upload("check", guest::ok()).await;
     server.pipeline("belt", &[("build", "check"), ("ship", "shipper"), ("verify", "check")]).await;
-    let work = Arc::new(|_: &DriverMessage, _: &Resource| DriverResult::success("shipped").with_data(json!({ "sha": "ab12" })));
+    let work = Arc::new(|_: &DriverMessage, _: &Resource| {
+        DriverResult::success("shipped").with_data(json!({ "sha": "ab12" }))
+    });
     let shipper = Remote::working(&nats.url(), "shipper", Duration::ZERO, work).await;
     server.connected(&["check", "shipper"]).await;
     let bystander = Bystander::new(&nats.url()).await;
@@ -154,9 +156,13 @@ async fn one_driver_in_several_steps_and_duplicate_late_and_forged_results() {
     let said: Vec<&str> = run.steps.iter().map(|step| step.result.as_ref().unwrap().message.as_str()).collect();
     assert_eq!(said, ["build", "status", "deploy", "status-again"]);
     remote::publish(&context, &event(&first, "builder")).await;
-    for (kind, at_least) in
-        [("already_reported", 1.0), ("wrong_driver", 1.0), ("not_dispatched", 1.0), ("stale_attempt", 1.0), ("unknown_run", 1.0)]
-    {
+    for (kind, at_least) in [
+        ("already_reported", 1.0),
+        ("wrong_driver", 1.0),
+        ("not_dispatched", 1.0),
+        ("stale_attempt", 1.0),
+        ("unknown_run", 1.0),
+    ] {
         server.counted("conveyor_results_rejected_total", kind, at_least).await;
     }
     server.counted("conveyor_results_rejected_total", "run_finished", 1.0).await;

@@ -7,7 +7,6 @@ use serde_json::json;
 use crate::support::guest;
 
 #[path = "../../examples/embed.rs"]
-#[expect(dead_code, reason = "its main is called as a function")]
 mod embed;
 
 #[test]

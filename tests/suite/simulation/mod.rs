@@ -9,17 +9,17 @@ use proptest::prelude::*;
 use world::{Action, World};
 
 fn action() -> impl Strategy<Value = Action> {
-    let index = any::<prop::sample::Index>();
+    let index = any::<prop::sample::Index>;
     prop_oneof![
         3 => Just(Action::Announce),
-        6 => index.prop_map(Action::DriverTakes),
-        6 => index.prop_map(Action::DeliverReport),
-        2 => index.prop_map(Action::DuplicateDispatch),
-        2 => index.prop_map(Action::DuplicateReport),
-        1 => index.prop_map(Action::LoseDispatch),
+        6 => index().prop_map(Action::DriverTakes),
+        6 => index().prop_map(Action::DeliverReport),
+        2 => index().prop_map(Action::DuplicateDispatch),
+        2 => index().prop_map(Action::DuplicateReport),
+        1 => index().prop_map(Action::LoseDispatch),
         2 => (0_usize..4).prop_map(Action::DriverLeaves),
         3 => (0_usize..4).prop_map(Action::DriverComes),
-        2 => (any::<prop::sample::Index>(), 0_usize..4, 0_u32..3, any::<bool>())
+        2 => (index(), 0_usize..4, 0_u32..3, any::<bool>())
             .prop_map(|(step, driver, attempt, success)| Action::Forge { step, driver, attempt, success }),
         2 => Just(Action::Crash),
         2 => Just(Action::Sweep),

@@ -176,12 +176,9 @@ impl World {
         for effect in self.run.effects() {
             match effect {
                 Effect::Announce => {}
-                Effect::Dispatch { step, attempt, dispatch } => self.send(Dispatch {
-                    step,
-                    attempt,
-                    dispatch,
-                    driver: self.run.steps[step].driver.clone(),
-                }),
+                Effect::Dispatch { step, attempt, dispatch } => {
+                    self.send(Dispatch { step, attempt, dispatch, driver: self.run.steps[step].driver.clone() })
+                }
                 Effect::Broadcast => {
                     for step in 0..self.run.steps.len() {
                         let driver = self.run.steps[step].driver.clone();
@@ -257,7 +254,11 @@ impl World {
     fn never_early(&self, dispatch: &Dispatch) {
         if self.run.input.pipeline.is_some() {
             let before = &self.run.steps[..dispatch.step];
-            assert!(before.iter().all(|step| step.status == StepStatus::Succeeded), "never_early: {dispatch:?} in {:?}", self.run);
+            assert!(
+                before.iter().all(|step| step.status == StepStatus::Succeeded),
+                "never_early: {dispatch:?} in {:?}",
+                self.run
+            );
         }
     }
 
@@ -293,7 +294,8 @@ impl World {
     }
 
     fn check_order(&self) -> Result<(), TestCaseError> {
-        let open = self.run.steps.iter().filter(|step| matches!(step.status, StepStatus::Running | StepStatus::Waiting));
+        let open =
+            self.run.steps.iter().filter(|step| matches!(step.status, StepStatus::Running | StepStatus::Waiting));
         prop_assert!(open.count() <= 1, "one_at_a_time");
         let failed = self.run.steps.iter().position(|step| step.status == StepStatus::Failed);
         if let Some(failed) = failed {

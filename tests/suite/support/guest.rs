@@ -136,9 +136,8 @@ pub fn fail() -> Vec<u8> {
 pub fn answer(text: &str) -> Vec<u8> {
     let parts = format!(r#"(data (i32.const 2048) "{}")"#, escaped(text.as_bytes()));
     let length = text.len();
-    let body = format!(
-        "(call $answer (i32.const 1) (i32.const 1536) (i32.const 4) (i32.const 2048) (i32.const {length}))"
-    );
+    let body =
+        format!("(call $answer (i32.const 1) (i32.const 1536) (i32.const 4) (i32.const 2048) (i32.const {length}))");
     driver("", &parts, &body)
 }
 

@@ -70,8 +70,12 @@ impl Remote {
 async fn answer(context: &jetstream::Context, name: &str, message: &DriverMessage, work: &Work) {
     let resource: Resource = serde_json::from_str(&message.payload).unwrap();
     let result = StepResult::new(name, work(message, &resource));
-    let event =
-        PipelineEvent { event: "driver.result".to_owned(), run_id: message.run_id.clone(), resource, driverresult: result };
+    let event = PipelineEvent {
+        event: "driver.result".to_owned(),
+        run_id: message.run_id.clone(),
+        resource,
+        driverresult: result,
+    };
     publish(context, &event).await;
 }
 

@@ -13,16 +13,20 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("model", &["clock"]),
     ("config", &[]),
     ("metrics", &[]),
-    ("sqlite", &[]),
-    ("store", &["model", "clock", "config", "sqlite"]),
-    ("blob", &["model", "clock", "config"]),
+    ("folder", &[]),
+    ("sqlite", &["folder"]),
+    ("store", &["model", "clock", "config", "folder", "sqlite"]),
+    ("blob", &["model", "clock", "config", "folder"]),
     ("bus", &["model", "clock", "config"]),
-    ("log", &["model", "clock", "config", "bus", "metrics", "sqlite"]),
+    ("log", &["model", "clock", "config", "bus", "metrics", "folder", "sqlite"]),
     ("driver", &["model", "clock", "config", "metrics", "store", "bus", "blob", "log"]),
     ("engine", &["model", "clock", "config", "metrics", "store", "bus"]),
     ("catalog", &["model", "clock", "config", "metrics", "store", "bus", "blob", "log", "driver", "engine"]),
     ("api", &["model", "clock", "config", "metrics", "store", "log", "catalog"]),
-    ("conveyor", &["model", "clock", "config", "metrics", "store", "bus", "blob", "log", "driver", "engine", "catalog"]),
+    (
+        "conveyor",
+        &["model", "clock", "config", "metrics", "store", "bus", "blob", "log", "driver", "engine", "catalog"],
+    ),
     ("server", &["config", "api", "conveyor"]),
     ("cli", &["model", "config", "catalog", "server"]),
 ];
@@ -98,7 +102,8 @@ fn the_map_of_the_readme_is_the_tree() {
         for entry in fs::read_dir(root().join(folder)).unwrap() {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
-            let generated = ["target", "out", "node_modules", "lib.rs", "Cargo.lock", "Cargo.toml"].contains(&name.as_str());
+            let generated =
+                ["target", "out", "node_modules", "lib.rs", "Cargo.lock", "Cargo.toml"].contains(&name.as_str());
             assert!(generated || map.contains(name.as_str()), "{folder}/{name} is not on the map of the README");
         }
     }
