@@ -208,6 +208,9 @@ pub enum Error {
     /// A stream or consumer of this name exists with another shape that cannot be changed.
     #[error("{0}")]
     Foreign(String),
+    /// The address of the bus cannot be used: correct the configuration.
+    #[error("{0}")]
+    Misconfigured(String),
 }
 
 impl Error {
