@@ -9,6 +9,9 @@ pub const PIPELINE_INIT: &str = "pipelines.pipeline.init";
 /// From a driver to the engine: a result.
 pub const DRIVER_RESULT: &str = "pipelines.driver.result";
 
+/// To whoever listens: messages of `POST /drivers/broadcast-message`.
+pub const APPLICATION: &str = "events.application";
+
 /// The consumer of the engine on [`Stream::Pipeline`].
 pub const ENGINE: &str = "engine";
 

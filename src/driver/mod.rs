@@ -1,12 +1,39 @@
 //! The in-process driver manager: takes steps from the bus as a remote driver would, and calls a [`Reconciler`].
 
 pub mod component;
+mod logs;
+mod native;
+mod registry;
+mod worker;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::sync::mpsc::error::TrySendError;
 
+pub use native::NativeDriver;
+pub use registry::Manager;
+
+use crate::bus::SharedBus;
+use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::model::{Digest, DriverResult, Resource, ResourceEvent, RunId, SharedContext};
+use crate::store::SharedStore;
+
+/// What the driver manager works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where the list of components is.
+    pub store: SharedStore,
+    /// Where steps come from and results go.
+    pub bus: SharedBus,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Every bound.
+    pub config: Arc<Config>,
+}
 
 /// Acts on a resource: a component or a plain async closure.
 #[async_trait]
@@ -95,6 +122,20 @@ impl LogSink {
     pub async fn log(&self, level: Level, message: impl Into<String>) {
         // The receiver is gone only when nobody can read the line any more.
         let _ = self.lines.send(Line { level, message: message.into(), at: Timestamp::now() }).await;
+    }
+
+    /// Hands over a line if there is room for it now, and gives it back if there is not.
+    pub(crate) fn offer(&self, line: Line) -> Result<(), Line> {
+        match self.lines.try_send(line) {
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+            Err(TrySendError::Full(line)) => Err(line),
+        }
+    }
+
+    /// Waits until there is room for a line, or nobody reads lines any more.
+    pub(crate) async fn room(&self) {
+        // The place is given back at once: who waits here has more than one line, and offers them.
+        let _ = self.lines.reserve().await;
     }
 
     /// Writes a line at level `info`.

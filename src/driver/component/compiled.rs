@@ -1,0 +1,46 @@
+//! A component that was compiled and linked: what a call begins with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wasmtime::Engine;
+use wasmtime::component::{Component, HasSelf, Linker};
+
+use super::admission::Refused;
+use super::bindings::DriverPre;
+use super::bindings::conveyor::driver::host_log;
+use super::state::State;
+
+/// A compiled and linked component. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Compiled(Arc<DriverPre<State>>);
+
+impl fmt::Debug for Compiled {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Compiled")
+    }
+}
+
+/// Everything that a component may import.
+pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    host_log::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    Ok(linker)
+}
+
+impl Compiled {
+    /// Compiles and links. It takes seconds and some hundred MiB for a large component, on the thread of the caller.
+    pub(super) fn compile(bytes: &Bytes, linker: &Linker<State>) -> Result<Self, Refused> {
+        let component = Component::from_binary(linker.engine(), bytes)
+            .map_err(|error| Refused::NotCompilable(format!("{error:#}")))?;
+        let linked = linker.instantiate_pre(&component).and_then(DriverPre::new);
+        linked.map(|driver| Self(Arc::new(driver))).map_err(|error| Refused::NotLinkable(format!("{error:#}")))
+    }
+
+    /// What makes instances of it.
+    pub(super) fn driver(&self) -> &DriverPre<State> {
+        &self.0
+    }
+}

@@ -1,0 +1,96 @@
+//! The wasmtime engine: what WebAssembly it knows, where instances get their memory, and what interrupts them.
+
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+use wasmparser::WasmFeatures;
+use wasmtime::{Engine, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails};
+
+use super::limits::{INSTANCES, MEMORIES, TABLES};
+use crate::config;
+
+/// Why the host of components cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The machine or the configuration does not suit wasmtime.
+    #[error("wasmtime cannot start: {0}")]
+    Engine(String),
+    /// There is no thread to be had for the ticker.
+    #[error("the thread that interrupts components cannot start: {0}")]
+    Ticker(#[from] std::io::Error),
+}
+
+/// Wakes running guests from time to time, so that they let others run. The thread ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Ticker {
+    _stop: SyncSender<()>,
+}
+
+/// The WebAssembly that is accepted, at admission and by the compiler: what the toolchains of the guest languages emit.
+/// What is off cannot have a hole: threads, 64-bit memories, garbage collection, exceptions. Several memories in a module
+/// are on only because wasmtime itself makes such modules, between the parts of a component that is composed of others,
+/// and panics if it may not.
+pub(super) const FEATURES: WasmFeatures = WasmFeatures::WASM2
+    .difference(WasmFeatures::GC_TYPES)
+    .union(WasmFeatures::TAIL_CALL)
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::MULTI_MEMORY)
+    .union(WasmFeatures::RELAXED_SIMD)
+    .union(WasmFeatures::COMPONENT_MODEL);
+
+/// What every engine here has in common.
+fn settings() -> wasmtime::Config {
+    let mut settings = wasmtime::Config::new();
+    settings
+        .epoch_interruption(true)
+        .cranelift_opt_level(OptLevel::Speed)
+        // Names of functions are enough for a log line; reading DWARF would keep it in memory.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .wasm_features(FEATURES.complement(), false)
+        .wasm_features(FEATURES, true);
+    settings
+}
+
+/// An engine whose instances come from a pool, or from fresh mappings where the machine has no room for a pool.
+pub(super) fn start(config: &config::Component) -> Result<Engine, StartError> {
+    let pooled = Engine::new(settings().allocation_strategy(pool(config)));
+    let engine = pooled.or_else(|reason| {
+        tracing::warn!("no pool of component instances, calls will be slower: {reason:#}");
+        Engine::new(&settings()).map_err(|error| StartError::Engine(format!("{error:#}")))
+    })?;
+    debug_assert_eq!(engine.get_wasm_features(), FEATURES, "admission and the compiler disagree");
+    Ok(engine)
+}
+
+/// Room for as many calls as may run at one time, each as large as it may be: then no call can find the pool empty.
+/// Nearly all of it is address space that is never touched.
+fn pool(config: &config::Component) -> PoolingAllocationConfig {
+    let slots = |each: usize| u32::try_from(config.concurrency.saturating_mul(each)).unwrap_or(u32::MAX);
+    let page = 1 << 16;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots(1))
+        .total_core_instances(slots(INSTANCES))
+        .total_memories(slots(MEMORIES))
+        .total_tables(slots(TABLES))
+        .total_stacks(slots(1))
+        .max_memory_size(config.memory_bytes.next_multiple_of(page))
+        .max_tables_per_module(u32::try_from(TABLES).unwrap_or(u32::MAX))
+        .table_elements(config.table_elements);
+    pool
+}
+
+impl Ticker {
+    /// Moves the epoch of `engine` on every `period`.
+    pub(super) fn start(engine: &Engine, period: Duration) -> Result<Self, StartError> {
+        let engine = engine.clone();
+        let (stop, stopped) = mpsc::sync_channel::<()>(0);
+        thread::Builder::new().name("component-ticker".into()).spawn(move || {
+            // Nothing is ever sent: the wait ends early only because the sender was dropped.
+            while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
+                engine.increment_epoch();
+            }
+        })?;
+        Ok(Self { _stop: stop })
+    }
+}

@@ -1,0 +1,233 @@
+//! What a guest writes, made into log lines: its standard output, its standard error and its calls of `host-log`.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use super::limits::Limits;
+use crate::driver::{Level, Line, LogSink};
+
+/// How much a guest may write to a stream before it must ask again.
+const PERMIT: usize = 64 << 10;
+
+/// The log lines of one call. Shared by the streams of the guest and by the call.
+#[derive(Debug)]
+pub(super) struct Output {
+    sink: LogSink,
+    line_bytes: usize,
+    lines: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Lines written so far; one more than may be when the rest is being dropped.
+    written: usize,
+    /// Lines for which the sink had no room yet.
+    waiting: VecDeque<Line>,
+    /// The beginning of a line of standard output.
+    stdout: Vec<u8>,
+    /// The beginning of a line of standard error.
+    stderr: Vec<u8>,
+    /// The last line of standard error that says something.
+    last_words: String,
+}
+
+/// A standard stream of a guest.
+#[derive(Clone)]
+pub(super) struct Stream {
+    output: Arc<Output>,
+    level: Level,
+}
+
+impl Output {
+    pub(super) fn new(sink: LogSink, limits: &Limits) -> Arc<Self> {
+        let state = Mutex::new(State::default());
+        Arc::new(Self { sink, line_bytes: limits.line_bytes, lines: limits.lines, state })
+    }
+
+    /// The guest's standard output.
+    pub(super) fn stdout(self: &Arc<Self>) -> Stream {
+        Stream { output: Arc::clone(self), level: Level::Info }
+    }
+
+    /// The guest's standard error.
+    pub(super) fn stderr(self: &Arc<Self>) -> Stream {
+        Stream { output: Arc::clone(self), level: Level::Error }
+    }
+
+    /// Takes a message of `host-log`; each of its lines becomes a line of the log.
+    pub(super) async fn log(&self, level: Level, message: &str) {
+        self.add_all(level, message);
+        self.drain().await;
+    }
+
+    /// Waits until the sink has taken every line. A reader that is slow makes the guest wait, for as long as its call
+    /// may last.
+    pub(super) async fn drain(&self) {
+        while !self.offer() {
+            self.sink.room().await;
+        }
+    }
+
+    /// Ends the lines that the guest left open. Nothing may be written after it.
+    pub(super) fn finish(&self) {
+        let mut state = self.state();
+        for level in [Level::Info, Level::Error] {
+            let rest = mem::take(state.open(level));
+            if !rest.is_empty() {
+                self.end_line(&mut state, level, &rest);
+            }
+        }
+    }
+
+    /// The last line of standard error that says something; a guest that panics says why only there.
+    pub(super) fn last_words(&self) -> String {
+        self.state().last_words.clone()
+    }
+
+    /// Takes a piece of a standard stream.
+    fn write(&self, level: Level, mut bytes: &[u8]) {
+        let mut state = self.state();
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            let (piece, rest) = bytes.split_at(end);
+            self.keep(state.open(level), piece);
+            let line = mem::take(state.open(level));
+            self.end_line(&mut state, level, &line);
+            bytes = rest.get(1..).unwrap_or_default();
+        }
+        self.keep(state.open(level), bytes);
+    }
+
+    fn add_all(&self, level: Level, message: &str) {
+        let mut state = self.state();
+        for line in message.strip_suffix('\n').unwrap_or(message).split('\n') {
+            self.add(&mut state, level, line);
+        }
+    }
+
+    /// Keeps as much of a line as may become part of the log.
+    fn keep(&self, open: &mut Vec<u8>, piece: &[u8]) {
+        let room = self.line_bytes.saturating_sub(open.len());
+        open.extend_from_slice(piece.get(..room).unwrap_or(piece));
+    }
+
+    fn end_line(&self, state: &mut State, level: Level, line: &[u8]) {
+        let text = String::from_utf8_lossy(line);
+        // A line that was cut may end within a character.
+        let cut = line.len() >= self.line_bytes;
+        self.add(state, level, if cut { text.trim_end_matches(char::REPLACEMENT_CHARACTER) } else { &text });
+        if level == Level::Error && says_something(&text) {
+            state.last_words = cleaned(&text, self.line_bytes);
+        }
+    }
+
+    /// Adds a line to those that wait, unless the guest has written too many.
+    fn add(&self, state: &mut State, level: Level, text: &str) {
+        if state.written > self.lines {
+            return;
+        }
+        state.written += 1;
+        let line = if state.written > self.lines {
+            let message = format!("the rest is dropped: the driver wrote more than {} lines in one call", self.lines);
+            Line { level: Level::Warn, message, at: Timestamp::now() }
+        } else {
+            Line { level, message: cleaned(text, self.line_bytes), at: Timestamp::now() }
+        };
+        state.waiting.push_back(line);
+    }
+
+    /// Hands over what waits, as far as there is room; whether nothing waits any more.
+    fn offer(&self) -> bool {
+        let mut state = self.state();
+        while let Some(line) = state.waiting.pop_front() {
+            if let Err(line) = self.sink.offer(line) {
+                state.waiting.push_front(line);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The line of a standard stream that has no end yet.
+    fn open(&mut self, level: Level) -> &mut Vec<u8> {
+        if level == Level::Error { &mut self.stderr } else { &mut self.stdout }
+    }
+}
+
+impl IsTerminal for Stream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Stream {
+    /// Only WASI 0.3 asks for this, which is not linked.
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Pollable for Stream {
+    async fn ready(&mut self) {
+        self.output.drain().await;
+    }
+}
+
+impl OutputStream for Stream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.output.write(self.level, &bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    /// Nothing may be written while lines wait: that is what holds a guest back that writes faster than it is read.
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(if self.output.offer() { PERMIT } else { 0 })
+    }
+}
+
+/// Whether a line of standard error helps a reader: not blank, not the stack under an error, not the advice of Rust.
+fn says_something(line: &str) -> bool {
+    let text = line.trim();
+    !(text.is_empty() || text.starts_with("at ") || text.starts_with("note: run with `RUST_BACKTRACE"))
+}
+
+/// The text without terminal escapes and control characters other than tabs, and no longer than `limit` bytes.
+fn cleaned(text: &str, limit: usize) -> String {
+    let mut clean = String::with_capacity(text.len().min(limit));
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        if character == '\u{1b}' && characters.next_if_eq(&'[').is_some() {
+            // A control sequence ends with the first character from @ to ~: without this, colours would leave "[31m".
+            while characters.next().is_some_and(|next| !matches!(next, '@'..='~')) {}
+        } else if !character.is_control() || character == '\t' {
+            if clean.len() + character.len_utf8() > limit {
+                break;
+            }
+            clean.push(character);
+        }
+    }
+    clean
+}
