@@ -89,7 +89,8 @@ fn accept(answer: Answer, limits: &Limits) -> Result<DriverResult, Failure> {
         )));
     }
     let data = if answer.data.trim().is_empty() { Ok(Value::Null) } else { serde_json::from_str(&answer.data) };
-    let data = data.map_err(|error| Failure::Permanent(format!("the driver answered data that is not JSON: {error}")))?;
+    let data =
+        data.map_err(|error| Failure::Permanent(format!("the driver answered data that is not JSON: {error}")))?;
     Ok(DriverResult { success: answer.success, message: answer.message, data })
 }
 

@@ -8,8 +8,8 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, Linker};
 
 use super::admission::Refused;
-use super::bindings::conveyor::driver::host_log;
 use super::bindings::DriverPre;
+use super::bindings::conveyor::driver::host_log;
 use super::state::State;
 
 /// A compiled and linked component. Cheap to clone.

@@ -51,7 +51,8 @@ fn describe(error: &wasmtime::Error, cause: &str, last_words: &str) -> String {
 fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
     // wasmtime demangles names only when it prints them: "  0: 0x1f3 - module!name".
     let printed = backtrace.to_string();
-    let names = || printed.lines().filter_map(|line| line.split_once(" - ")?.1.split_once('!')).map(|(_, name)| short(name));
+    let names =
+        || printed.lines().filter_map(|line| line.split_once(" - ")?.1.split_once('!')).map(|(_, name)| short(name));
     let own: Vec<String> = names().filter(|name| !is_machinery(name)).take(FRAMES).map(str::to_owned).collect();
     if own.is_empty() { names().take(FRAMES).map(str::to_owned).collect() } else { own }
 }
@@ -65,5 +66,7 @@ fn short(name: &str) -> &str {
 }
 
 fn is_machinery(name: &str) -> bool {
-    ["std::", "core::", "<core::", "<std::", "rust_", "__rust", "abort", "_Exit", "exit"].iter().any(|start| name.starts_with(start))
+    ["std::", "core::", "<core::", "<std::", "rust_", "__rust", "abort", "_Exit", "exit"]
+        .iter()
+        .any(|start| name.starts_with(start))
 }

@@ -59,10 +59,7 @@ fn features_that_are_off_are_refused() {
 #[test]
 fn a_component_that_is_no_driver_is_refused() {
     let idle = guest::component_of("bystander", r#"(module (func (export "idle")))"#);
-    assert_eq!(
-        refusal(&idle),
-        "the component does not export conveyor:driver/reconciler@0.1.0; it exports idle",
-    );
+    assert_eq!(refusal(&idle), "the component does not export conveyor:driver/reconciler@0.1.0; it exports idle",);
     let nothing = wat::parse_str("(component)").unwrap();
     assert!(refusal(&nothing).ends_with("it exports nothing"));
 }

@@ -84,9 +84,8 @@ async fn endless_loops_end_wherever_they_are() {
     assert_eq!(out_of_budget(guest::spin()).await, TIME);
     let start = format!("(func $begin {FOR_EVER}) (start $begin)");
     assert_eq!(out_of_budget(guest::driver_with(&start, "", guest::SUCCEED)).await, TIME);
-    let after = format!(
-        r#"(func (export "cabi_post_conveyor:driver/reconciler@0.1.0#reconcile") (param i32) {FOR_EVER})"#
-    );
+    let after =
+        format!(r#"(func (export "cabi_post_conveyor:driver/reconciler@0.1.0#reconcile") (param i32) {FOR_EVER})"#);
     assert_eq!(out_of_budget(guest::driver_with(&after, "", guest::SUCCEED)).await, TIME);
 }
 
