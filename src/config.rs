@@ -60,6 +60,8 @@ pub struct Api {
     pub header_ms: u64,
     /// How long a request may take, streams and uploads apart, in ms. Default 30,000.
     pub request_ms: u64,
+    /// How long an upload of a component may take, its check included, in ms. Default 180,000.
+    pub upload_ms: u64,
     /// Requests under way at one time; more wait. Default 1,024.
     pub concurrency: usize,
     /// Open log streams at one time; more are refused with 503. Default 256.
@@ -78,6 +80,7 @@ impl Default for Api {
             body_bytes: 1 << 20,
             header_ms: 10_000,
             request_ms: 30_000,
+            upload_ms: 180_000,
             concurrency: 1_024,
             streams: 256,
             page: 500,
@@ -130,7 +133,8 @@ pub struct Bus {
     pub timeout_ms: u64,
     /// For how long a remote driver that went silent keeps its place and its messages, in ms. Default 3,600,000 (1 hour).
     pub place_kept_ms: u64,
-    /// After how long an unanswered delivery comes again, in ms. Default 30,000.
+    /// After how long an unanswered delivery comes again, in ms; whoever works on one says so every
+    /// third of it. Default 4,000, so that the work of a process that died is taken up within 5 s.
     pub ack_wait_ms: u64,
 }
 
@@ -141,7 +145,7 @@ impl Default for Bus {
             deduplication_ms: 600_000,
             timeout_ms: 5_000,
             place_kept_ms: 3_600_000,
-            ack_wait_ms: 30_000,
+            ack_wait_ms: 4_000,
         }
     }
 }
@@ -161,7 +165,7 @@ pub struct Engine {
     /// After how long a dispatch that the bus has confirmed is recorded as sent, in ms. Default 30,000; must be below
     /// half of `bus.deduplication_ms`.
     pub settle_ms: u64,
-    /// The most bytes of one Driver Result. Default 768 KiB; a larger one fails its step.
+    /// The most bytes of one Driver Result. Default 256 KiB; a larger one fails its step.
     pub result_bytes: usize,
 }
 
@@ -173,7 +177,7 @@ impl Default for Engine {
             sweep_ms: 2_000,
             cache: 256,
             settle_ms: 30_000,
-            result_bytes: 768 << 10,
+            result_bytes: 256 << 10,
         }
     }
 }
@@ -263,16 +267,5 @@ impl Config {
     #[must_use]
     pub fn ack_wait(&self) -> Duration {
         Duration::from_millis(self.bus.ack_wait_ms)
-    }
-
-    /// The bounds of the bus.
-    #[must_use]
-    pub fn bus_limits(&self) -> crate::bus::Limits {
-        crate::bus::Limits {
-            max_pending: self.bus.max_pending,
-            deduplication: Duration::from_millis(self.bus.deduplication_ms),
-            timeout: Duration::from_millis(self.bus.timeout_ms),
-            place_kept: Duration::from_millis(self.bus.place_kept_ms),
-        }
     }
 }

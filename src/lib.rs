@@ -1,9 +1,22 @@
-//! Conveyor.
+#![doc = include_str!("../README.md")]
+
+pub mod api;
 pub mod blob;
 pub mod bus;
+pub mod catalog;
+#[doc(hidden)]
+pub mod cli;
 pub mod clock;
 pub mod config;
+mod conveyor;
 pub mod driver;
+pub mod engine;
+mod folder;
 pub mod log;
+pub mod metrics;
 pub mod model;
+pub mod server;
+mod sqlite;
 pub mod store;
+
+pub use conveyor::{Builder, Conveyor, StartError};

@@ -17,6 +17,8 @@ use tokio::sync::{mpsc, watch};
 pub use in_process::InProcessBus;
 pub use jetstream::JetStreamBus;
 
+use crate::config;
+
 /// A bus that several owners share.
 pub type SharedBus = Arc<dyn Bus>;
 
@@ -146,6 +148,17 @@ pub struct Limits {
     pub place_kept: Duration,
 }
 
+impl From<&config::Bus> for Limits {
+    fn from(config: &config::Bus) -> Self {
+        Self {
+            max_pending: config.max_pending,
+            deduplication: Duration::from_millis(config.deduplication_ms),
+            timeout: Duration::from_millis(config.timeout_ms),
+            place_kept: Duration::from_millis(config.place_kept_ms),
+        }
+    }
+}
+
 /// Deliveries of one consumer.
 #[derive(Debug)]
 pub struct Subscription {
@@ -161,6 +174,11 @@ impl Subscription {
     /// The next delivery; `None` when the consumer was removed or the bus is closed.
     pub async fn next(&mut self) -> Option<Delivery> {
         self.deliveries.recv().await
+    }
+
+    /// A delivery that is here already.
+    pub fn try_next(&mut self) -> Option<Delivery> {
+        self.deliveries.try_recv().ok()
     }
 }
 
@@ -208,6 +226,9 @@ pub enum Error {
     /// A stream or consumer of this name exists with another shape that cannot be changed.
     #[error("{0}")]
     Foreign(String),
+    /// The address of the bus cannot be used: correct the configuration.
+    #[error("{0}")]
+    Misconfigured(String),
 }
 
 impl Error {

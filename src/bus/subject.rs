@@ -1,6 +1,6 @@
 //! Every subject, spelt in one place (wire protocol 2.2).
 
-use super::Stream;
+use super::{Error, Stream};
 use crate::model::RunId;
 
 /// From the API to the engine: a run was accepted.
@@ -8,6 +8,9 @@ pub const PIPELINE_INIT: &str = "pipelines.pipeline.init";
 
 /// From a driver to the engine: a result.
 pub const DRIVER_RESULT: &str = "pipelines.driver.result";
+
+/// To whoever listens: messages of `POST /drivers/broadcast-message`.
+pub const APPLICATION: &str = "events.application";
 
 /// The consumer of the engine on [`Stream::Pipeline`].
 pub const ENGINE: &str = "engine";
@@ -57,13 +60,20 @@ impl Stream {
     }
 }
 
+/// The stream that a message on `subject` is published to; refused when it belongs to none, or when it is a filter.
+pub fn destination(subject: &str) -> Result<Stream, Error> {
+    let plain = |token: &str| !token.is_empty() && !token.contains(|c: char| c == '*' || c == '>' || c.is_whitespace());
+    Stream::of(subject)
+        .filter(|_| subject.split('.').all(plain))
+        .ok_or_else(|| Error::Refused(format!("no stream takes the subject \"{subject}\"")))
+}
+
 /// Whether a filter (`*` one token, `>` at the end one or more) takes a subject.
 #[must_use]
 pub fn matches(filter: &str, subject: &str) -> bool {
     let mut tokens = subject.split('.');
     for part in filter.split('.') {
         match (part, tokens.next()) {
-            (_, None) => return false,
             (">", Some(_)) => return true,
             ("*", Some(_)) => {}
             (literal, Some(token)) if literal == token => {}
@@ -91,5 +101,13 @@ mod tests {
         }
         assert_eq!(Stream::of("drivers.a.resources.app"), Some(Stream::Messages));
         assert_eq!(Stream::of("other"), None);
+    }
+
+    #[test]
+    fn a_message_is_published_to_a_plain_subject() {
+        assert_eq!(destination("logs.1").unwrap(), Stream::Logs);
+        for subject in ["other", "logs", "logs.", "logs.*", "logs.a.>", "logs.a b", ""] {
+            assert!(matches!(destination(subject), Err(Error::Refused(_))), "{subject}");
+        }
     }
 }

@@ -1,13 +1,39 @@
 //! The in-process driver manager: takes steps from the bus as a remote driver would, and calls a [`Reconciler`].
 
 pub mod component;
+mod logs;
+mod native;
+mod registry;
+mod worker;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::mpsc::error::TrySendError;
 
+pub use native::NativeDriver;
+pub use registry::Manager;
+
+use crate::bus::SharedBus;
+use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::model::{Digest, DriverResult, Resource, ResourceEvent, RunId, SharedContext};
+use crate::store::SharedStore;
+
+/// What the driver manager works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where the list of components is.
+    pub store: SharedStore,
+    /// Where steps come from and results go.
+    pub bus: SharedBus,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Every bound.
+    pub config: Arc<Config>,
+}
 
 /// Acts on a resource: a component or a plain async closure.
 #[async_trait]

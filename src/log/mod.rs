@@ -1,5 +1,6 @@
 //! The logs of runs: append, query, follow.
 
+mod keeper;
 mod memory;
 mod sqlite;
 
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::model::LogLine;
 
+pub use keeper::Keeper;
 pub use memory::MemoryLogs;
 pub use sqlite::SqliteLogs;
 

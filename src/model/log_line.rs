@@ -29,6 +29,17 @@ pub struct LogLine {
     pub step: String,
 }
 
+impl LogLine {
+    /// Cuts the message to `limit` bytes, at a character's border, and marks the cut.
+    pub fn cut(&mut self, limit: usize) {
+        if self.message.len() > limit {
+            let end = (0..=limit).rev().find(|&end| self.message.is_char_boundary(end)).unwrap_or(0);
+            self.message.truncate(end);
+            self.message.push('…');
+        }
+    }
+}
+
 /// `null` is an empty text: the Rust SDK sends it for the pipeline.
 fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Option::<String>::deserialize(deserializer).map(Option::unwrap_or_default)

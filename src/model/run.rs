@@ -199,7 +199,7 @@ pub struct RunInput {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunHead {
     /// UUID.
-    #[schema(value_type = String, format = Uuid)]
+    #[schema(value_type = String)]
     pub id: RunId,
     /// Where it stands.
     pub status: RunStatus,

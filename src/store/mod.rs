@@ -1,10 +1,13 @@
 //! The state of record: keys with values, behind one trait.
 //!
 //! Backends hold bytes and revisions and know nothing of runs; what the keys are is said in [`keys`], what the values
-//! are in `records`.
+//! are in [`runs`] and, for the rest, in the model.
 
+mod follow;
 pub mod keys;
 mod memory;
+mod range;
+pub mod runs;
 mod sqlite;
 
 use std::sync::Arc;
@@ -12,6 +15,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
@@ -133,7 +138,7 @@ pub struct List {
     pub prefix: String,
     /// Continue behind this key: the cursor of the page before.
     pub cursor: Option<String>,
-    /// The most entries of a page.
+    /// The most entries of a page; 0 is taken as 1.
     pub limit: usize,
     /// By key, ascending or descending.
     pub descending: bool,
@@ -220,4 +225,22 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
+}
+
+/// A value of the model as the store keeps it: JSON.
+pub fn encode<T: Serialize>(value: &T) -> Result<Bytes, Error> {
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(|error| Error::Damaged(format!("a value cannot be written: {error}")))
+}
+
+/// A value of the model, read back.
+pub fn decode<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(value).map_err(|error| Error::Damaged(format!("\"{key}\" cannot be read: {error}")))
+}
+
+/// The value of the model at `key`, with the revision of its entry.
+pub async fn read<T: DeserializeOwned>(store: &dyn Store, key: &str) -> Result<Option<(T, Revision)>, Error> {
+    let Some(entry) = store.get(key).await? else { return Ok(None) };
+    Ok(Some((decode(key, &entry.value)?, entry.revision)))
 }

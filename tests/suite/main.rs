@@ -1,5 +1,20 @@
 //! The one integration binary.
 
+#[cfg(test)]
+mod api;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod component;
+#[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod end_to_end;
+#[cfg(test)]
+mod library;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tidy;

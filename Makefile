@@ -1,0 +1,41 @@
+# All that one does with a checkout. Tools are installed under .cache/ as they are needed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# Named in one place because every host build must name the examples: they bring in the development dependencies, whose
+# features reach down into wasmtime. Without them cargo builds wasmtime a second time for the tests.
+HOST_BUILD := cargo build --locked --bins --examples
+# Some recipes share build folders, and cargo uses all cores by itself.
+.NOTPARALLEL:
+
+.PHONY: help demo test guests check bench clean
+
+help: ## Shows this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: guests ## Runs a pipeline of three components over this project's own lock file
+	$(HOST_BUILD)
+	.ci/demo
+
+test: guests ## Runs all tests: those of the guests, then those of the host
+	.ci/tools nats
+	.ci/test-guests
+	$(HOST_BUILD)
+	. .ci/env && cargo test --locked --doc
+	. .ci/env && cargo test --locked --lib --bins --tests
+
+guests: ## Builds the guest components into plugins/out/
+	.ci/tools guests
+	.ci/build-guests
+
+check: ## Fails on code that is not formatted and on warnings
+	.ci/check
+
+bench: guests ## Measures; builds with optimisations first
+	.ci/tools nats
+	. .ci/env && cargo bench --locked
+
+clean: ## Removes all build output, but not the installed tools (they are in .cache/)
+	cargo clean
+	rm -rf plugins/target plugins/out

@@ -1,5 +1,0 @@
-//! To be written.
-
-/// To be written.
-#[derive(Debug)]
-pub struct InProcessBus;

@@ -1,0 +1,202 @@
+//! Drivers: components that are uploaded, and whoever else is connected.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Catalog, Code, Error};
+use crate::bus::{Message, Place, subject};
+use crate::model::{Digest, Driver, DriverMessage, check_driver_name, check_name};
+use crate::store::{self, List, Write, keys};
+
+/// Where a driver runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DriverKind {
+    /// In process, from an uploaded component.
+    Component,
+    /// Anywhere else: it holds a place on the bus.
+    Remote,
+}
+
+/// A driver as users see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DriverView {
+    /// Unique.
+    pub name: String,
+    /// Where it runs.
+    pub kind: DriverKind,
+    /// Whether it holds a place on the bus, so that steps reach it.
+    pub connected: bool,
+    /// The types of resource it acts on.
+    pub resources: Vec<String>,
+    /// Names the component's bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub digest: Option<Digest>,
+    /// Of the component, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The version of the package `conveyor:driver` it was built against.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wit_version: Option<String>,
+    /// What the component imports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imports: Option<Vec<String>>,
+    /// When the bytes were uploaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub uploaded_at: Option<Timestamp>,
+}
+
+impl Catalog {
+    /// Accepts a component as a driver, in place of an earlier one of the same name. The answer also says whether it is
+    /// new.
+    pub async fn upload_driver(
+        &self,
+        name: &str,
+        resources: &[String],
+        bytes: Bytes,
+    ) -> Result<(DriverView, bool), Error> {
+        check_driver_name("driver", name)?;
+        check_types(resources)?;
+        let before = store::read::<Driver>(self.store.as_ref(), &keys::driver(name)).await?;
+        if before.is_none() {
+            self.check_new(name).await?;
+        }
+        let inspection = self.host.admit(bytes.clone()).await?;
+        // The bytes are durable before anything names them.
+        let digest = self.blobs.put(bytes).await?;
+        let driver = Driver {
+            name: name.to_owned(),
+            resources: resources.to_vec(),
+            digest,
+            size: inspection.size,
+            wit_version: inspection.wit_version,
+            imports: inspection.imports,
+            uploaded_at: self.clock.now(),
+        };
+        self.store.transact(vec![Write::put(keys::driver(name), store::encode(&driver)?)]).await?;
+        Ok((self.component_view(driver), before.is_none()))
+    }
+
+    /// All drivers, by name: components, and remote ones that hold a place.
+    pub async fn drivers(&self) -> Result<Vec<DriverView>, Error> {
+        let mut views: BTreeMap<String, DriverView> = BTreeMap::new();
+        for (name, place) in self.bus.places().borrow().iter() {
+            views.insert(name.clone(), remote_view(name, place));
+        }
+        for driver in self.components().await? {
+            views.insert(driver.name.clone(), self.component_view(driver));
+        }
+        Ok(views.into_values().collect())
+    }
+
+    /// The driver of this name.
+    pub async fn driver(&self, name: &str) -> Result<DriverView, Error> {
+        check_driver_name("driver", name)?;
+        if let Some((driver, _)) = store::read(self.store.as_ref(), &keys::driver(name)).await? {
+            return Ok(self.component_view(driver));
+        }
+        let places = self.bus.places().borrow().clone();
+        places.get(name).map(|place| remote_view(name, place)).ok_or_else(|| not_found(name))
+    }
+
+    /// Removes a component. Its steps wait until a driver of the name is there again.
+    pub async fn delete_driver(&self, name: &str) -> Result<(), Error> {
+        let driver = self.driver(name).await?;
+        if driver.kind == DriverKind::Remote {
+            let text = format!("driver \"{name}\" is remote: stop its program, nothing of it is stored here");
+            return Err(Error::new(Code::DriverIsRemote, text));
+        }
+        self.store.transact(vec![Write::delete(keys::driver(name))]).await?;
+        Ok(())
+    }
+
+    /// Publishes a message for whoever listens on `events.application`.
+    pub async fn broadcast(&self, message: &DriverMessage) -> Result<(), Error> {
+        let payload = store::encode(message)?;
+        let id = uuid::Uuid::new_v4().to_string();
+        let published = self.bus.publish(Message { subject: subject::APPLICATION.to_owned(), id, payload }).await;
+        published.map_err(|error| Error::new(Code::Unavailable, error.to_string()))
+    }
+
+    /// The components, by name.
+    pub(super) async fn components(&self) -> Result<Vec<Driver>, Error> {
+        let page = self.store.list(List::prefix(keys::DRIVERS, self.config.component.drivers)).await?;
+        let drivers: Result<Vec<Driver>, store::Error> =
+            page.entries.iter().map(|entry| store::decode(&entry.key, &entry.value)).collect();
+        Ok(drivers?)
+    }
+
+    async fn check_new(&self, name: &str) -> Result<(), Error> {
+        if self.bus.places().borrow().contains_key(name) {
+            let text = format!("a remote driver \"{name}\" is connected: stop it first, or choose another name");
+            return Err(Error::new(Code::DriverIsRemote, text));
+        }
+        let limit = self.config.component.drivers;
+        if self.components().await?.len() >= limit {
+            let text =
+                format!("{limit} drivers are registered, the most that component.drivers allows: delete one first");
+            return Err(Error::new(Code::TooMany, text));
+        }
+        Ok(())
+    }
+
+    fn component_view(&self, driver: Driver) -> DriverView {
+        DriverView {
+            connected: self.bus.places().borrow().contains_key(&driver.name),
+            kind: DriverKind::Component,
+            name: driver.name,
+            resources: driver.resources,
+            digest: Some(driver.digest),
+            size: Some(driver.size),
+            wit_version: Some(driver.wit_version),
+            imports: Some(driver.imports),
+            uploaded_at: Some(driver.uploaded_at),
+        }
+    }
+}
+
+fn check_types(resources: &[String]) -> Result<(), Error> {
+    if resources.is_empty() {
+        let text = "resources: name the types of resource the driver acts on, such as ?resources=app,site";
+        return Err(Error::new(Code::Invalid, text));
+    }
+    for (index, resource) in resources.iter().enumerate() {
+        check_name(&format!("resources[{index}]"), resource)?;
+    }
+    Ok(())
+}
+
+fn remote_view(name: &str, place: &Place) -> DriverView {
+    let own = subject::driver(name, "");
+    let mut resources: Vec<String> = place
+        .filters
+        .iter()
+        .filter_map(|filter| filter.strip_prefix(&own).or_else(|| filter.strip_prefix(&subject::resources(""))))
+        .map(str::to_owned)
+        .collect();
+    resources.sort();
+    resources.dedup();
+    DriverView {
+        name: name.to_owned(),
+        kind: DriverKind::Remote,
+        connected: true,
+        resources,
+        digest: None,
+        size: None,
+        wit_version: None,
+        imports: None,
+        uploaded_at: None,
+    }
+}
+
+fn not_found(name: &str) -> Error {
+    let text =
+        format!("no driver \"{name}\": neither was a component of this name uploaded nor is a remote driver connected");
+    Error::new(Code::DriverNotFound, text)
+}

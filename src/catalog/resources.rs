@@ -1,0 +1,211 @@
+//! Resources: every accepted change commits the resource and a run together, then announces the run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::schema::check_spec;
+use super::{Catalog, Code, Error, Listing, Paging};
+use crate::engine;
+use crate::model::{
+    Digest, Driver, Pipeline, Resource, ResourceEvent, ResourceRef, Run, RunHead, RunId, RunInput, RunStatus,
+    StepRecord, check_name,
+};
+use crate::store::{self, List, Revision, Write, keys, runs};
+
+/// A change that was accepted, and the run it started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    /// The resource as it is now; as it was last, if it was deleted.
+    pub resource: Resource,
+    /// The run.
+    pub run: RunId,
+}
+
+impl Catalog {
+    /// Accepts a new resource and starts a run with event `create`.
+    pub async fn create_resource(&self, mut resource: Resource) -> Result<Accepted, Error> {
+        if resource.resource.is_empty() {
+            return Err(Error::new(
+                Code::Invalid,
+                "Resource type is required: name a resource definition in \"resource\"",
+            ));
+        }
+        resource.validate()?;
+        let pipeline = self.check_resource(&resource).await?;
+        resource.id = uuid::Uuid::new_v4().to_string();
+        resource.metadata = BTreeMap::from([("version".to_owned(), "1".to_owned())]);
+        let head =
+            Write::put(keys::resource(&resource.resource, &resource.name), store::encode(&resource)?).if_absent();
+        let run = self.new_run(&resource, pipeline, ResourceEvent::Create).await?;
+        match self.accept(&run, vec![head, version(&resource)?]).await {
+            Err(error) if error.code == Code::Conflict => {
+                let (name, kind) = (&resource.name, &resource.resource);
+                let text =
+                    format!("resource with name {name} and type {kind} already exists: use PUT to make a new version");
+                Err(Error::new(Code::ResourceExists, text))
+            }
+            accepted => accepted.map(|()| Accepted { resource, run: run.head.id }),
+        }
+    }
+
+    /// Accepts a new version of a resource and starts a run with event `update`.
+    pub async fn update_resource(&self, kind: &str, name: &str, mut resource: Resource) -> Result<Accepted, Error> {
+        let (before, revision) = self.stored_resource(kind, name).await?;
+        for (field, said, path) in [("resource", &mut resource.resource, kind), ("name", &mut resource.name, name)] {
+            if said.is_empty() {
+                path.clone_into(said);
+            } else if said != path {
+                let text = format!("{field}: the path says \"{path}\", the body \"{said}\"");
+                return Err(Error::new(Code::Invalid, text));
+            }
+        }
+        resource.validate()?;
+        let pipeline = self.check_resource(&resource).await?;
+        resource.id.clone_from(&before.id);
+        resource.metadata = before.metadata.clone();
+        resource.metadata.insert("version".to_owned(), (before.version() + 1).to_string());
+        let head = Write::put(keys::resource(kind, name), store::encode(&resource)?).if_revision(revision);
+        let run = self.new_run(&resource, pipeline, ResourceEvent::Update).await?;
+        self.accept(&run, vec![head, version(&resource)?]).await?;
+        Ok(Accepted { resource, run: run.head.id })
+    }
+
+    /// Removes a resource and starts a run with event `delete`, so that its drivers can clean up.
+    pub async fn delete_resource(&self, kind: &str, name: &str) -> Result<Accepted, Error> {
+        let (resource, revision) = self.stored_resource(kind, name).await?;
+        // A resource whose pipeline is gone must be removable: then every driver of its type is told.
+        let pipeline = match resource.pipeline_name() {
+            Some(pipeline) => {
+                store::read(self.store.as_ref(), &keys::pipeline(pipeline)).await?.map(|(found, _)| found)
+            }
+            None => None,
+        };
+        let mut writes = vec![Write::delete(keys::resource(kind, name)).if_revision(revision)];
+        let versions =
+            self.store.list(List::prefix(keys::versions(kind, name), self.config.store.transaction_writes / 2)).await?;
+        writes.extend(versions.entries.into_iter().map(|entry| Write::delete(entry.key)));
+        let run = self.new_run(&resource, pipeline, ResourceEvent::Delete).await?;
+        self.accept(&run, writes).await?;
+        Ok(Accepted { resource, run: run.head.id })
+    }
+
+    /// The resource as it is now.
+    pub async fn resource(&self, kind: &str, name: &str) -> Result<Resource, Error> {
+        Ok(self.stored_resource(kind, name).await?.0)
+    }
+
+    /// The resource as it was at one version.
+    pub async fn resource_version(&self, kind: &str, name: &str, version: &str) -> Result<Resource, Error> {
+        check_name("resource", kind)?;
+        check_name("name", name)?;
+        check_name("version", version)?;
+        let found = store::read(self.store.as_ref(), &keys::version(kind, name, version)).await?;
+        let text = || {
+            format!(
+                "Failed to find resource: resource with name {name} and type {kind} and version {version} not found"
+            )
+        };
+        found.map(|(resource, _)| resource).ok_or_else(|| Error::new(Code::ResourceNotFound, text()))
+    }
+
+    /// The resources of one type, by name.
+    pub async fn resources(&self, kind: &str, paging: Paging) -> Result<Listing<Resource>, Error> {
+        self.definition(kind).await?;
+        self.list_named(&keys::resources(kind), paging).await
+    }
+
+    async fn stored_resource(&self, kind: &str, name: &str) -> Result<(Resource, Revision), Error> {
+        check_name("resource", kind)?;
+        check_name("name", name)?;
+        let found = store::read(self.store.as_ref(), &keys::resource(kind, name)).await?;
+        let text = || format!("Failed to find resource: resource with name {name} and type {kind} not found");
+        found.ok_or_else(|| Error::new(Code::ResourceNotFound, text()))
+    }
+
+    /// Checks the spec against its definition, and that the pipeline is there and takes the type.
+    async fn check_resource(&self, resource: &Resource) -> Result<Option<Pipeline>, Error> {
+        let definition = self.definition(&resource.resource).await?;
+        check_spec(&definition.name, &definition.schema, &resource.spec)?;
+        let Some(name) = resource.pipeline_name() else { return Ok(None) };
+        let pipeline = self.pipeline(name).await?;
+        if pipeline.resource != resource.resource {
+            let (given, taken) = (&resource.resource, &pipeline.resource);
+            let text = format!("Resource type {given} does not match pipeline resource type {taken}");
+            return Err(Error::new(Code::PipelineMismatch, text));
+        }
+        Ok(Some(pipeline))
+    }
+
+    /// A run that pins the pipeline and the components as they are now.
+    async fn new_run(
+        &self,
+        resource: &Resource,
+        pipeline: Option<Pipeline>,
+        event: ResourceEvent,
+    ) -> Result<Run, Error> {
+        let digests = self.digests(pipeline.as_ref(), &resource.resource).await?;
+        let created_at = self.clock.now();
+        let steps = pipeline.iter().flat_map(|pipeline| &pipeline.steps).map(|step| {
+            let mut record = StepRecord::pending(&step.id, &step.driver);
+            record.name.clone_from(&step.name);
+            record.digest = digests.get(&step.driver).cloned();
+            record
+        });
+        let steps = steps.collect();
+        let head = RunHead {
+            id: RunId::new(created_at),
+            status: RunStatus::Pending,
+            message: String::new(),
+            event,
+            pipeline: pipeline.as_ref().map(|pipeline| pipeline.name.clone()),
+            resource: ResourceRef {
+                resource: resource.resource.clone(),
+                name: resource.name.clone(),
+                id: resource.id.clone(),
+                version: resource.version().to_string(),
+            },
+            created_at,
+            started_at: None,
+            finished_at: None,
+        };
+        Ok(Run { head, input: RunInput { resource: resource.clone(), pipeline, digests }, steps })
+    }
+
+    async fn digests(&self, pipeline: Option<&Pipeline>, kind: &str) -> Result<BTreeMap<String, Digest>, Error> {
+        let Some(pipeline) = pipeline else {
+            let drivers = self.components().await?;
+            let listening = drivers.into_iter().filter(|driver| driver.resources.iter().any(|taken| taken == kind));
+            return Ok(listening.map(|driver| (driver.name, driver.digest)).collect());
+        };
+        let mut digests = BTreeMap::new();
+        let names: BTreeSet<&str> = pipeline.steps.iter().map(|step| step.driver.as_str()).collect();
+        for name in names {
+            if let Some((driver, _)) = store::read::<Driver>(self.store.as_ref(), &keys::driver(name)).await? {
+                digests.insert(driver.name, driver.digest);
+            }
+        }
+        Ok(digests)
+    }
+
+    /// Commits the change and its run together, then announces the run. A lost announcement is made again by the engine.
+    async fn accept(&self, run: &Run, mut writes: Vec<Write>) -> Result<(), Error> {
+        writes.extend(runs::creation(run)?);
+        self.store.transact(writes).await?;
+        self.metrics.runs_accepted.inc();
+        for effect in run.effects() {
+            let message = match engine::message(run, &effect) {
+                Ok(Some(message)) => message,
+                Ok(None) => continue,
+                Err(error) => return Err(Error::new(Code::Internal, error.to_string())),
+            };
+            if let Err(error) = self.bus.publish(message).await {
+                tracing::warn!(run = %run.head.id, %error, "a run could not be announced; the engine finds it");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn version(resource: &Resource) -> Result<Write, Error> {
+    let key = keys::version(&resource.resource, &resource.name, &resource.version().to_string());
+    Ok(Write::put(key, store::encode(resource)?))
+}

@@ -1,0 +1,170 @@
+//! Why a command failed: what, why, and how to fix it.
+
+use std::error::Error as StdError;
+use std::io;
+
+use serde_json::Value;
+
+use super::{Exit, manifest, settings};
+
+/// Why a command failed. The text says what; [`Error::why`] and [`Error::fix`] say the rest.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The command line does not make sense, for a reason that clap cannot see.
+    #[error("{what}")]
+    Usage {
+        /// What is wrong.
+        what: String,
+        /// What would be right.
+        fix: String,
+    },
+    /// The configuration is wrong.
+    #[error("the configuration cannot be used")]
+    Settings(#[source] settings::Error),
+    /// A file cannot be read.
+    #[error("{file} cannot be read")]
+    File {
+        /// Which file.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A manifest is wrong.
+    #[error("{file} cannot be applied")]
+    Manifest {
+        /// Which file.
+        file: String,
+        /// Where, and what is wrong there.
+        source: manifest::Error,
+    },
+    /// `apply` had to stop half-way.
+    #[error("{document} was not applied; {done} of {total} documents were, and nothing after it")]
+    Apply {
+        /// Which document.
+        document: String,
+        /// How many were applied before it.
+        done: usize,
+        /// How many there are.
+        total: usize,
+        /// What stopped it.
+        source: Box<Error>,
+    },
+    /// The server cannot be reached.
+    #[error("the server at {server} cannot be reached")]
+    Unreachable {
+        /// Its address.
+        server: String,
+        /// Why.
+        why: String,
+    },
+    /// The server refused the request.
+    #[error("{text}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The stable code, empty if the answer has none.
+        code: String,
+        /// The server's own words.
+        text: String,
+        /// What else the server says, or null.
+        details: Value,
+    },
+    /// The server's answer is not one that Conveyor gives.
+    #[error("the answer of {server} cannot be understood")]
+    Answer {
+        /// The server's address.
+        server: String,
+        /// Why.
+        why: String,
+    },
+    /// There is nothing by that name, which this side found out itself.
+    #[error("{what}")]
+    NotFound {
+        /// What is missing.
+        what: String,
+        /// How to find what is there.
+        fix: String,
+    },
+    /// The server that this process is cannot start or go on.
+    #[error("the server stopped")]
+    Server(#[from] crate::server::Error),
+    /// The terminal or the pipe behind stdout does not take what is printed.
+    #[error("the output cannot be written")]
+    Output(#[from] io::Error),
+}
+
+impl Error {
+    /// The exit code.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage { .. } | Self::Settings(_) => Exit::Usage,
+            Self::NotFound { .. } => Exit::NotFound,
+            Self::Unreachable { .. } => Exit::Unreachable,
+            Self::Refused { status, .. } => Exit::of_status(*status),
+            // Whoever reads the output has closed it, and thus has all that they wanted.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
+            Self::Apply { source, .. } if source.exit() == Exit::Unreachable => Exit::Unreachable,
+            _ => Exit::Error,
+        }
+    }
+
+    /// Whether the same may succeed in a moment.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.exit() == Exit::Unreachable
+    }
+
+    /// Why it happened, if there is more to say than the text does.
+    #[must_use]
+    pub fn why(&self) -> Option<String> {
+        match self {
+            Self::Unreachable { why, .. } | Self::Answer { why, .. } => Some(why.clone()),
+            Self::Refused { status, code, details, .. } => {
+                let code = if code.is_empty() { String::new() } else { format!(" with code {code}") };
+                let details = if details.is_null() { String::new() } else { format!(": {details}") };
+                Some(format!("the server answered {status}{code}{details}"))
+            }
+            Self::Apply { source, .. } => {
+                let deeper = source.why().map(|why| format!(" ({why})")).unwrap_or_default();
+                Some(format!("{source}{deeper}"))
+            }
+            other => other.source().map(chain),
+        }
+    }
+
+    /// How to fix it, where that is known.
+    #[must_use]
+    pub fn fix(&self) -> Option<String> {
+        let text = match self {
+            Self::Usage { fix, .. } | Self::NotFound { fix, .. } => fix.as_str(),
+            Self::Settings(error) => return error.fix(),
+            Self::Unreachable { .. } => {
+                "start it with `conveyor up`, or name another one with --server or CONVEYOR_SERVER"
+            }
+            Self::Refused { status: 404, .. } => "see what is there with the `list` command of the same noun",
+            Self::Refused { status: 413, .. } => "send less, or raise the limit in the server's configuration",
+            Self::Answer { .. } => "check that --server names a Conveyor server of the same version as this command",
+            Self::Apply { source, .. } => return source.fix(),
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        // Some libraries repeat their cause in their own text.
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,122 @@
+//! The command `conveyor`: what can be said on the command line, and who carries it out.
+//!
+//! Only `main` uses this module; nothing in the library depends on it. It prints in [`output`] alone and decides about
+//! exit codes in [`Exit`] and [`Error`] alone.
+
+mod apply;
+pub mod client;
+mod definition;
+mod driver;
+mod error;
+mod exit;
+pub mod follow;
+mod logs;
+pub mod manifest;
+mod noun;
+pub mod output;
+mod pipeline;
+mod resource;
+pub mod run;
+pub mod settings;
+pub mod show_config;
+pub mod sse;
+mod up;
+mod watch;
+
+use std::error::Error as StdError;
+
+use clap::{Parser, Subcommand};
+
+pub use error::Error;
+pub use exit::Exit;
+
+use client::Client;
+use output::{Format, Output};
+
+/// Runs CI/CD pipelines whose steps are WebAssembly components or remote drivers.
+#[derive(Debug, Parser)]
+#[command(name = "conveyor", version, after_help = exit::HELP, after_long_help = exit::HELP)]
+pub struct Cli {
+    /// The server that the command talks to.
+    #[arg(long, global = true, env = "CONVEYOR_SERVER", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    server: String,
+    /// How to print: a table for people, or exactly one JSON value.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server until Ctrl-C.
+    Up(up::Up),
+    /// Print the configuration that `up` would run with.
+    Config(up::Up),
+    /// Create or update what files describe: definitions first, then pipelines, then resources.
+    ///
+    /// Stops at the first document that fails, and then exits 1 (7 if the server cannot be reached).
+    Apply(apply::Apply),
+    /// Upload, show and delete drivers.
+    #[command(subcommand)]
+    Driver(driver::Driver),
+    /// Show and delete pipelines.
+    #[command(subcommand)]
+    Pipeline(pipeline::Pipeline),
+    /// Show and delete resource definitions, the types of resources.
+    #[command(subcommand)]
+    Definition(definition::Definition),
+    /// Show and delete resources.
+    #[command(subcommand)]
+    Resource(resource::Resource),
+    /// Show and follow runs, and read their logs.
+    #[command(subcommand)]
+    Run(run::Run),
+}
+
+/// What every command that talks to a server needs.
+struct Context {
+    client: Client,
+    output: Output,
+}
+
+/// Carries out the command.
+///
+/// # Errors
+/// Why it failed; [`fail`] tells it.
+pub async fn run(cli: Cli) -> Result<Exit, Error> {
+    let output = Output::new(cli.output);
+    let command = match cli.command {
+        Command::Up(up) => return up::run(up, output).await,
+        Command::Config(up) => return show_config::run(up, output),
+        command => command,
+    };
+    let context = Context { client: Client::new(&cli.server)?, output };
+    tokio::select! {
+        exit = talk(command, &context) => exit,
+        _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+    }
+}
+
+/// Tells on stderr why the command failed.
+#[must_use]
+pub fn fail(error: &(dyn StdError + 'static)) -> Exit {
+    let exit = error.downcast_ref().map_or(Exit::Error, Error::exit);
+    if exit != Exit::Ok {
+        output::error(error);
+    }
+    exit
+}
+
+async fn talk(command: Command, context: &Context) -> Result<Exit, Error> {
+    match command {
+        Command::Apply(apply) => apply::run(&apply, context).await,
+        Command::Driver(driver) => driver::run(&driver, context).await,
+        Command::Pipeline(pipeline) => pipeline::run(&pipeline, context).await,
+        Command::Definition(definition) => definition::run(&definition, context).await,
+        Command::Resource(resource) => resource::run(&resource, context).await,
+        Command::Run(run) => run::run(&run, context).await,
+        // These two talk to no server and are carried out before.
+        Command::Up(_) | Command::Config(_) => Ok(Exit::Ok),
+    }
+}

@@ -1,0 +1,95 @@
+//! `conveyor up`: the server.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::output::Output;
+use super::settings::{self, Flags};
+use super::{Error, Exit};
+
+/// Flags of the server; all but `--config` stand above the environment and the file.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Where the API listens; port 0 takes a free one [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// The folder of the store, the logs and the components [default: .conveyor].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// NATS servers for remote drivers, separated by commas [default: none, the bus is in process].
+    #[arg(long, value_name = "URL")]
+    nats: Option<String>,
+    /// The configuration file, which then must exist [default: conveyor.toml, if there is one].
+    #[arg(long, value_name = "FILE", env = "CONVEYOR_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl Up {
+    pub(super) fn configuration(self) -> Result<crate::config::Config, Error> {
+        let Self { listen, data, nats, config: file } = self;
+        let flags = Flags { listen, data, nats, file };
+        settings::load(&flags, &settings::environment(), Path::new("")).map_err(Error::Settings)
+    }
+}
+
+pub(super) async fn run(up: Up, output: Output) -> Result<Exit, Error> {
+    start_log()?;
+    let config = up.configuration()?;
+    // The signals are taken over before anything starts, so that none can end the process without a drain.
+    let shutdown = Signals::listen()?.stopped();
+    let ready = move |address: SocketAddr| {
+        if let Err(error) = output.line(&format!("conveyor is ready at http://{address}")) {
+            tracing::warn!(%error, "stdout does not take the ready line");
+        }
+    };
+    crate::server::serve(config, ready, shutdown).await?;
+    Ok(Exit::Ok)
+}
+
+/// The log goes to stderr: for people on a terminal, as JSON for everything else.
+fn start_log() -> Result<(), Error> {
+    let words = ["CONVEYOR_LOG", "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    let words = words.unwrap_or_else(|| "info".to_owned());
+    let filter = EnvFilter::try_new(&words).map_err(|error| Error::Usage {
+        what: format!("\"{words}\" is not a log filter: {error}"),
+        fix: "set CONVEYOR_LOG to something like `info` or `info,conveyor::engine=debug`".to_owned(),
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // An embedder's log stays as it is.
+    let _ = if std::io::stderr().is_terminal() { log.try_init() } else { log.json().with_ansi(false).try_init() };
+    Ok(())
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Error> {
+        let take = |kind| signal(kind).map_err(Error::Output);
+        Ok(Self { interrupt: take(SignalKind::interrupt())?, terminate: take(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// Ends with the first signal; the second ends the process.
+    async fn stopped(mut self) {
+        self.next().await;
+        tracing::info!("stopping; a second signal stops at once");
+        tokio::spawn(async move {
+            self.next().await;
+            std::process::exit(i32::from(Exit::Interrupted.code()));
+        });
+    }
+}

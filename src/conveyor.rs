@@ -1,0 +1,213 @@
+//! The belt as a part of another program.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::blob::{FilesystemBlobs, MemoryBlobs, SharedBlobs};
+use crate::bus::{InProcessBus, JetStreamBus, SharedBus};
+use crate::catalog::{self, Catalog, RunView};
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::Config;
+use crate::driver::component::ComponentHost;
+use crate::driver::{self, Failure, Manager, NativeDriver, Request};
+use crate::engine::{self, Engine};
+use crate::log::{Keeper, MemoryLogs, SharedLogs, SqliteLogs};
+use crate::metrics::Metrics;
+use crate::model::{DriverResult, Invalid, RunHead, RunId};
+use crate::store::{self, MemoryStore, Revision, SharedStore, SqliteStore, keys};
+use crate::{blob, bus, log};
+
+/// Everything but the HTTP server, running inside this program: the engine, the driver manager and the catalog that they
+/// and the API share. Several of these in one process do not disturb each other.
+#[derive(Debug)]
+pub struct Conveyor {
+    catalog: Catalog,
+    engine: Engine,
+    manager: Manager,
+    keeper: tokio::task::JoinHandle<()>,
+    stop_drivers: CancellationToken,
+    stop_engine: CancellationToken,
+}
+
+/// Says what a [`Conveyor`] is made of.
+#[derive(Debug, Default)]
+pub struct Builder {
+    config: Config,
+    memory: bool,
+    natives: Vec<NativeDriver>,
+    invalid: Option<Invalid>,
+}
+
+/// Why it did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A driver's name cannot be one.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The bus.
+    #[error(transparent)]
+    Bus(#[from] bus::Error),
+    /// The folder of components.
+    #[error(transparent)]
+    Blob(#[from] blob::Error),
+    /// The logs.
+    #[error(transparent)]
+    Log(#[from] log::Error),
+    /// The component host.
+    #[error(transparent)]
+    Component(#[from] driver::component::StartError),
+}
+
+impl Builder {
+    /// Takes every bound from `config`.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Keeps everything in this folder.
+    #[must_use]
+    pub fn data(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.config.data = folder.into();
+        self
+    }
+
+    /// Keeps everything in memory: it is gone when the program ends.
+    #[must_use]
+    pub fn in_memory(mut self) -> Self {
+        self.memory = true;
+        self
+    }
+
+    /// Adds a driver that is an async function of this program.
+    #[must_use]
+    pub fn driver<F, R>(mut self, name: &str, resources: &[&str], function: F) -> Self
+    where
+        F: Fn(Request) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<DriverResult, Failure>> + Send + 'static,
+    {
+        match NativeDriver::new(name, resources, function) {
+            Ok(driver) => self.natives.push(driver),
+            Err(invalid) => self.invalid = Some(invalid),
+        }
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// What cannot be started, and why.
+    pub async fn start(self) -> Result<Conveyor, StartError> {
+        if let Some(invalid) = self.invalid {
+            return Err(invalid.into());
+        }
+        let config = Arc::new(self.config);
+        let metrics = Arc::new(Metrics::new());
+        let clock: SharedClock = Arc::new(SystemClock);
+        let (store, blobs, logs) = if self.memory { in_memory(&config) } else { on_disk(&config).await? };
+        let bus = connect(&config).await?;
+        let host = ComponentHost::new(&config, blobs.clone())?;
+        let catalog = Catalog { store, bus, blobs, logs, host, clock, metrics, config };
+        Ok(Conveyor::run(catalog, self.natives))
+    }
+}
+
+impl Conveyor {
+    /// A belt with the default configuration.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// What can be done with definitions, pipelines, resources, drivers and runs.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Waits until a run has ended, and gives its record.
+    ///
+    /// # Errors
+    /// If there is no such run, or the store does not answer.
+    pub async fn wait(&self, run: RunId) -> Result<RunView, catalog::Error> {
+        let store = &self.catalog.store;
+        self.catalog.run(run).await?;
+        loop {
+            let mut changes = store.watch(&keys::run(run), Revision::START).await?;
+            while let Some(change) = changes.next().await {
+                let change = change?;
+                let Some(value) = change.value else { break };
+                let head: RunHead = store::decode(&change.key, &value)?;
+                if head.status.is_finished() {
+                    return Ok(self.catalog.run(run).await?.into());
+                }
+            }
+        }
+    }
+
+    /// Stops: drivers may end what they are at, then the engine stops. What is left is in the store.
+    pub async fn stop(mut self) {
+        self.stop_drivers.cancel();
+        self.manager.stopped().await;
+        self.stop_engine.cancel();
+        self.engine.stopped().await;
+        // It ends with the engine's token; that it panicked would be in the log.
+        let _ = (&mut self.keeper).await;
+    }
+
+    fn run(catalog: Catalog, natives: Vec<NativeDriver>) -> Self {
+        let (stop_drivers, stop_engine) = (CancellationToken::new(), CancellationToken::new());
+        let Catalog { store, bus, logs, host, clock, metrics, config, .. } = catalog.clone();
+        let keeper = Keeper { bus: bus.clone(), logs, metrics: metrics.clone(), config: config.clone() };
+        let keeper = tokio::spawn(keeper.run(stop_engine.clone()));
+        let parts = engine::Parts {
+            store: store.clone(),
+            bus: bus.clone(),
+            clock,
+            metrics: metrics.clone(),
+            config: config.clone(),
+        };
+        let engine = Engine::start(parts, stop_engine.clone());
+        let manager = Manager::start(&driver::Parts { store, bus, metrics, config }, host, natives, &stop_drivers);
+        Self { catalog, engine, manager, keeper, stop_drivers, stop_engine }
+    }
+}
+
+impl Drop for Conveyor {
+    fn drop(&mut self) {
+        self.stop_drivers.cancel();
+        self.stop_engine.cancel();
+    }
+}
+
+fn in_memory(config: &Config) -> (SharedStore, SharedBlobs, SharedLogs) {
+    (Arc::new(MemoryStore::new(&config.store)), Arc::new(MemoryBlobs::new()), Arc::new(MemoryLogs::new()))
+}
+
+async fn on_disk(config: &Arc<Config>) -> Result<(SharedStore, SharedBlobs, SharedLogs), StartError> {
+    let config = config.clone();
+    let opened = tokio::task::spawn_blocking(move || -> Result<(SharedStore, SharedBlobs, SharedLogs), StartError> {
+        let folder = &config.data;
+        // The store is opened first: it holds the lock of the folder.
+        let store = SqliteStore::open(folder, &config.store)?;
+        let blobs = FilesystemBlobs::open(&folder.join("blobs"))?;
+        let logs = SqliteLogs::open(folder, &config.log)?;
+        Ok((Arc::new(store), Arc::new(blobs), Arc::new(logs)))
+    });
+    opened.await.map_err(|error| StartError::Store(store::Error::Unavailable(error.to_string())))?
+}
+
+async fn connect(config: &Config) -> Result<SharedBus, StartError> {
+    Ok(match &config.nats {
+        Some(servers) => Arc::new(JetStreamBus::connect(servers, bus::Limits::from(&config.bus)).await?),
+        None => Arc::new(InProcessBus::new(bus::Limits::from(&config.bus))),
+    })
+}

@@ -1,0 +1,56 @@
+//! Carries a driver's log lines onto the bus, as the SDK loggers of remote drivers do (wire protocol 2.5).
+
+use tokio::sync::mpsc;
+
+use super::{Line, LogSink, Parts};
+use crate::bus::{Message, subject};
+use crate::model::{LogLine, RunId};
+
+/// The end of a [`LogSink`] of one call: publishes every line until the last sink is gone.
+pub(super) struct LogPump {
+    parts: Parts,
+    lines: mpsc::Receiver<Line>,
+    run: RunId,
+    template: LogLine,
+    /// Before the number of a line: unique for every call, since an attempt that is made again logs again.
+    prefix: String,
+}
+
+impl LogPump {
+    /// A sink for one call and its pump.
+    pub(super) fn new(parts: &Parts, run: RunId, driver: &str, step: &str, pipeline: &str) -> (LogSink, Self) {
+        let (sink, lines) = LogSink::channel(parts.config.log.queue);
+        let template = LogLine {
+            runid: run.to_string(),
+            driver: driver.to_owned(),
+            pipeline: pipeline.to_owned(),
+            step: step.to_owned(),
+            ..LogLine::default()
+        };
+        let prefix = format!("{run}/{step}/{}", uuid::Uuid::new_v4().simple());
+        (sink, Self { parts: parts.clone(), lines, run, template, prefix })
+    }
+
+    /// Publishes until the sinks are gone. A line that the bus does not take is lost: a log must not stop the work.
+    pub(super) async fn run(mut self) {
+        let subject = subject::logs(self.run);
+        let mut number = 0_u64;
+        while let Some(line) = self.lines.recv().await {
+            number += 1;
+            let mut record = LogLine {
+                timestamp: line.at.to_string(),
+                message: line.message,
+                level: line.level.as_str().to_owned(),
+                ..self.template.clone()
+            };
+            record.cut(self.parts.config.log.line_bytes);
+            let Ok(payload) = serde_json::to_vec(&record) else { continue };
+            let id = format!("{}/{number}", self.prefix);
+            if let Err(error) =
+                self.parts.bus.publish(Message { subject: subject.clone(), id, payload: payload.into() }).await
+            {
+                tracing::warn!(run = %self.run, %error, "a log line is lost");
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Which drivers work in this process: the components that the store lists, and the functions of the program that embeds
+//! us. Follows the store, so that an upload on any node takes effect on all.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::component::{ComponentDriver, ComponentHost};
+use super::worker::Worker;
+use super::{NativeDriver, Parts};
+use crate::bus::Stream;
+use crate::model::Driver;
+use crate::store::{self, List, keys};
+
+/// The driver manager, running. It stops when its token is cancelled.
+#[derive(Debug)]
+pub struct Manager {
+    tasks: TaskTracker,
+}
+
+impl Manager {
+    /// Starts the workers of the embedding program's own drivers, and of the components as the store lists them.
+    #[must_use]
+    pub fn start(parts: &Parts, host: ComponentHost, natives: Vec<NativeDriver>, stop: &CancellationToken) -> Self {
+        let tasks = TaskTracker::new();
+        for native in natives {
+            let worker = Worker {
+                parts: parts.clone(),
+                name: native.name,
+                resources: native.resources,
+                reconciler: native.reconciler,
+                concurrency: parts.config.component.driver_concurrency,
+            };
+            tasks.spawn(worker.run(stop.clone()));
+        }
+        let follower = Follower { parts: parts.clone(), host, tasks: tasks.clone(), running: HashMap::new() };
+        tasks.spawn(follower.run(stop.clone()));
+        tasks.close();
+        Self { tasks }
+    }
+
+    /// Waits until all tasks have ended.
+    pub async fn stopped(&self) {
+        self.tasks.wait().await;
+    }
+}
+
+struct Running {
+    driver: Driver,
+    component: Arc<ComponentDriver>,
+    stop: CancellationToken,
+}
+
+struct Follower {
+    parts: Parts,
+    host: ComponentHost,
+    tasks: TaskTracker,
+    running: HashMap<String, Running>,
+}
+
+impl Follower {
+    async fn run(mut self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                followed = self.follow(&stop) => {
+                    if let Err(error) = followed {
+                        tracing::warn!(%error, "the list of drivers cannot be followed; trying again");
+                    }
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(Duration::from_millis(250)) => {}
+            }
+        }
+    }
+
+    /// Lists, then watches from there.
+    async fn follow(&mut self, stop: &CancellationToken) -> Result<(), store::Error> {
+        let page = self.parts.store.list(List::prefix(keys::DRIVERS, self.parts.config.component.drivers)).await?;
+        let mut listed = Vec::new();
+        for entry in &page.entries {
+            listed.push(store::decode::<Driver>(&entry.key, &entry.value)?);
+        }
+        let gone: Vec<String> =
+            self.running.keys().filter(|name| !listed.iter().any(|driver| driver.name == **name)).cloned().collect();
+        for name in gone {
+            self.remove(&name).await;
+        }
+        for driver in listed {
+            self.assert(driver, stop);
+        }
+        let mut changes = self.parts.store.watch(keys::DRIVERS, page.revision).await?;
+        while let Some(change) = changes.next().await {
+            let change = change?;
+            match change.value {
+                Some(value) => self.assert(store::decode(&change.key, &value)?, stop),
+                None => self.remove(change.key.strip_prefix(keys::DRIVERS).unwrap_or_default()).await,
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a driver's worker, or hands new bytes to the one that runs.
+    fn assert(&mut self, driver: Driver, stop: &CancellationToken) {
+        if let Some(running) = self.running.get_mut(&driver.name) {
+            if running.driver.resources == driver.resources {
+                running.component.replace(driver.digest.clone());
+                running.driver = driver;
+                return;
+            }
+            running.stop.cancel();
+        }
+        let component = Arc::new(ComponentDriver::new(self.host.clone(), &driver.name, driver.digest.clone()));
+        let worker = Worker {
+            parts: self.parts.clone(),
+            name: driver.name.clone(),
+            resources: driver.resources.clone(),
+            reconciler: component.clone(),
+            concurrency: self.parts.config.component.driver_concurrency,
+        };
+        let stop = stop.child_token();
+        self.tasks.spawn(worker.run(stop.clone()));
+        self.running.insert(driver.name.clone(), Running { driver, component, stop });
+    }
+
+    /// Ends a driver's worker and gives up its place, so that its steps wait visibly.
+    async fn remove(&mut self, name: &str) {
+        let Some(running) = self.running.remove(name) else { return };
+        running.stop.cancel();
+        if let Err(error) = self.parts.bus.remove(Stream::Messages, name).await {
+            tracing::warn!(driver = name, %error, "the place of a removed driver could not be given up; it expires");
+        }
+    }
+}

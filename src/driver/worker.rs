@@ -1,0 +1,238 @@
+//! One driver in this process: takes steps from its place on the bus as a remote driver would, calls its
+//! [`Reconciler`], and publishes the result. Acknowledges only when the result is on the bus.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::logs::LogPump;
+use super::{Failure, Parts, Reconciler, Request};
+use crate::bus::{self, Consumer, Delivery, Stream, subject};
+use crate::metrics::DriverOutcome;
+use crate::model::{DriverMessage, DriverResult, PipelineEvent, Resource, StepResult, keys};
+
+/// How long a result is offered to a bus that does not take it before its step is given back to be done again.
+const OFFER: Duration = Duration::from_secs(60);
+
+/// A driver's work in this process.
+#[derive(Clone)]
+pub(super) struct Worker {
+    pub parts: Parts,
+    pub name: String,
+    pub resources: Vec<String>,
+    pub reconciler: Arc<dyn Reconciler>,
+    pub concurrency: usize,
+}
+
+impl Worker {
+    /// Works until told to stop. What is under way then may end within `api.drain_ms`; what does not is not acknowledged
+    /// and comes again elsewhere.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let consumer = Consumer {
+            stream: Stream::Messages,
+            name: self.name.clone(),
+            filters: subject::driver_filters(&self.name, &self.resources),
+            max_in_flight: self.concurrency.max(1),
+            ack_wait: self.parts.config.ack_wait(),
+        };
+        while !stop.is_cancelled() {
+            match self.parts.bus.subscribe(consumer.clone()).await {
+                Ok(subscription) => self.take(subscription, &stop).await,
+                Err(error) => tracing::warn!(driver = self.name, %error, "the driver cannot take steps; trying again"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(Duration::from_millis(250)) => {}
+            }
+        }
+    }
+
+    async fn take(&self, mut subscription: bus::Subscription, stop: &CancellationToken) {
+        let permits = Arc::new(Semaphore::new(self.concurrency.max(1)));
+        let calls = TaskTracker::new();
+        let halt = CancellationToken::new();
+        loop {
+            let delivery = tokio::select! {
+                () = stop.cancelled() => break,
+                delivery = subscription.next() => delivery,
+            };
+            let Some(delivery) = delivery else { break };
+            let Ok(permit) = permits.clone().acquire_owned().await else { break };
+            let (worker, halt) = (self.clone(), halt.clone());
+            calls.spawn(async move {
+                tokio::select! {
+                    () = halt.cancelled() => {}
+                    () = worker.attempt(delivery) => {}
+                }
+                drop(permit);
+            });
+        }
+        calls.close();
+        let drain = Duration::from_millis(self.parts.config.api.drain_ms);
+        if tokio::time::timeout(drain, calls.wait()).await.is_err() {
+            tracing::warn!(
+                driver = self.name,
+                "calls that did not end in time are stopped; their steps are done again"
+            );
+            halt.cancel();
+            calls.wait().await;
+        }
+    }
+
+    async fn attempt(&self, delivery: Delivery) {
+        let (message, resource) = match read(&delivery) {
+            Ok(read) => read,
+            Err(problem) => {
+                tracing::warn!(
+                    driver = self.name,
+                    subject = delivery.subject,
+                    problem,
+                    "an unreadable step was dropped"
+                );
+                return self.acknowledge(&delivery).await;
+            }
+        };
+        let result = self.reconcile(&message, &resource, &delivery).await;
+        match self.report(&message, resource, result, &delivery).await {
+            Ok(()) => self.acknowledge(&delivery).await,
+            Err(error) => {
+                tracing::warn!(driver = self.name, %error, "a result cannot be published; the step is given back");
+                // If this is lost too, the step comes again by itself.
+                let _ = delivery.acker.nak(Duration::from_secs(1)).await;
+            }
+        }
+    }
+
+    /// Calls the driver and meanwhile says that the step is being worked on.
+    async fn reconcile(&self, message: &DriverMessage, resource: &Resource, delivery: &Delivery) -> DriverResult {
+        let request = match self.request(message, resource) {
+            Ok((request, pump)) => (request, pump),
+            Err(problem) => return Failure::NotCallable(problem).into(),
+        };
+        let (request, pump) = request;
+        let began = Instant::now();
+        self.parts.metrics.component_calls.inc();
+        let pumped = tokio::spawn(pump.run());
+        // A task of its own, so that a driver that panics fails its step and nothing else.
+        let reconciler = self.reconciler.clone();
+        let call = tokio::spawn(async move { reconciler.reconcile(request).await });
+        let mut call = AbortOnDrop(call);
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut call.0 => break outcome,
+                () = tokio::time::sleep(self.parts.config.ack_wait() / 3) => {
+                    // A lost sign only means that the step may be delivered a second time.
+                    let _ = delivery.acker.in_progress().await;
+                }
+            }
+        };
+        self.parts.metrics.component_calls.dec();
+        let result = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) if error.is_panic() => Err(Failure::Trapped("the driver panicked".to_owned())),
+            Err(error) => Err(Failure::Trapped(error.to_string())),
+        };
+        self.observe(&result, began);
+        // The log is complete before the result can end the run.
+        let _ = pumped.await;
+        result.unwrap_or_else(DriverResult::from)
+    }
+
+    fn request(&self, message: &DriverMessage, resource: &Resource) -> Result<(Request, LogPump), String> {
+        let run = message.run_id.parse().map_err(|_| format!("run_id \"{}\" is not a UUID", message.run_id))?;
+        let step = if message.step == keys::EVERY_DRIVER { self.name.clone() } else { message.step.clone() };
+        let context = message.context.clone().unwrap_or_default();
+        let (log, pump) = LogPump::new(&self.parts, run, &self.name, &step, &context.pipeline);
+        let mut resource = resource.clone();
+        resource.metadata.retain(|key, _| key == "version");
+        let request = Request {
+            run,
+            step,
+            attempt: message.attempt,
+            event: message.event.clone(),
+            resource,
+            context,
+            digest: message.digests.get(&self.name).cloned(),
+            log,
+        };
+        Ok((request, pump))
+    }
+
+    fn observe(&self, result: &Result<DriverResult, Failure>, began: Instant) {
+        let outcome = match result {
+            Ok(result) if result.success => "succeeded",
+            Ok(_) => "failed",
+            Err(failure) => failure.kind(),
+        };
+        let label = DriverOutcome { driver: self.name.clone(), outcome: outcome.to_owned() };
+        self.parts.metrics.component_seconds.get_or_create(&label).observe(began.elapsed().as_secs_f64());
+    }
+
+    /// Publishes the result; while the bus does not take it, offers it again.
+    async fn report(
+        &self,
+        message: &DriverMessage,
+        resource: Resource,
+        result: DriverResult,
+        delivery: &Delivery,
+    ) -> Result<(), bus::Error> {
+        let mut result = result;
+        let until = Instant::now() + OFFER;
+        loop {
+            let published = self.parts.bus.publish(self.result_message(message, &resource, &result)?).await;
+            match published {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_retryable() && Instant::now() < until => {
+                    let _ = delivery.acker.in_progress().await;
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+                Err(bus::Error::Refused(reason)) if result.data != serde_json::Value::Null => {
+                    result = DriverResult::failure(format!("the result cannot be published: {reason}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn result_message(
+        &self,
+        message: &DriverMessage,
+        resource: &Resource,
+        result: &DriverResult,
+    ) -> Result<bus::Message, bus::Error> {
+        let event = PipelineEvent {
+            event: "driver.result".to_owned(),
+            run_id: message.run_id.clone(),
+            resource: resource.clone(),
+            driverresult: StepResult::new(&self.name, result.clone()),
+        };
+        let payload = serde_json::to_vec(&event).map_err(|error| bus::Error::Refused(error.to_string()))?;
+        let step = if message.step == keys::EVERY_DRIVER { &self.name } else { &message.step };
+        let id = format!("{}/{step}/{}/result", message.run_id, message.attempt);
+        Ok(bus::Message { subject: subject::DRIVER_RESULT.to_owned(), id, payload: payload.into() })
+    }
+
+    async fn acknowledge(&self, delivery: &Delivery) {
+        if let Err(error) = delivery.acker.ack().await {
+            tracing::debug!(driver = self.name, %error, "an acknowledgement was lost; the step may be done twice");
+        }
+    }
+}
+
+/// Ends the call when the worker is told to stop in the middle of it.
+struct AbortOnDrop(tokio::task::JoinHandle<Result<DriverResult, Failure>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn read(delivery: &Delivery) -> Result<(DriverMessage, Resource), String> {
+    let message: DriverMessage = serde_json::from_slice(&delivery.payload).map_err(|error| error.to_string())?;
+    let resource = serde_json::from_str(&message.payload).map_err(|error| format!("payload: {error}"))?;
+    Ok((message, resource))
+}

@@ -1,0 +1,119 @@
+//! The messages that carry a run's effects. Pure: record in, message out.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::machine::Effect;
+use crate::bus::{self, subject};
+use crate::model::{Digest, DriverMessage, PipelineEvent, Resource, Run, SharedContext, StepRecord, StepResult, keys};
+
+/// The message for an effect; `None` if the record does not know its step.
+pub fn message(run: &Run, effect: &Effect) -> Result<Option<bus::Message>, serde_json::Error> {
+    match effect {
+        Effect::Announce => announcement(run).map(Some),
+        Effect::Dispatch { step, attempt, dispatch } => {
+            let Some(record) = run.steps.get(*step) else { return Ok(None) };
+            let subject = subject::driver(&record.driver, &run.input.resource.resource);
+            let id = dispatch_id(run, &record.id, *attempt, *dispatch);
+            driver_message(run, &Address { subject, id, step: &record.id, attempt: *attempt }).map(Some)
+        }
+        Effect::Broadcast => {
+            let subject = subject::resources(&run.input.resource.resource);
+            let id = dispatch_id(run, keys::EVERY_DRIVER, 1, 1);
+            driver_message(run, &Address { subject, id, step: keys::EVERY_DRIVER, attempt: 1 }).map(Some)
+        }
+    }
+}
+
+/// What every step of the run shares at this point of the record.
+#[must_use]
+pub fn shared_context(run: &Run) -> SharedContext {
+    let pipeline = run.input.pipeline.as_ref();
+    SharedContext {
+        pipeline: pipeline.map(|pipeline| pipeline.name.clone()).unwrap_or_default(),
+        metadata: pipeline.map(|pipeline| pipeline.metadata.clone()).unwrap_or_default(),
+        results: earlier_results(run).map(|(step, result)| (step.id.clone(), result)).collect(),
+    }
+}
+
+struct Address<'a> {
+    subject: String,
+    id: String,
+    step: &'a str,
+    attempt: u32,
+}
+
+fn announcement(run: &Run) -> Result<bus::Message, serde_json::Error> {
+    let event = PipelineEvent {
+        event: run.head.event.as_str().to_owned(),
+        run_id: run.head.id.to_string(),
+        resource: run.input.resource.clone(),
+        driverresult: StepResult::default(),
+    };
+    let id = format!("{}/init", run.head.id);
+    Ok(bus::Message { subject: subject::PIPELINE_INIT.to_owned(), id, payload: json(&event)? })
+}
+
+fn driver_message(run: &Run, address: &Address<'_>) -> Result<bus::Message, serde_json::Error> {
+    let message = DriverMessage {
+        event: run.head.event.as_str().to_owned(),
+        payload: serde_json::to_string(&payload(run, address))?,
+        id: message_id(&address.id),
+        run_id: run.head.id.to_string(),
+        step: address.step.to_owned(),
+        attempt: address.attempt,
+        context: Some(shared_context(run)),
+        digests: pinned(run, address.step),
+    };
+    Ok(bus::Message { subject: address.subject.clone(), id: address.id.clone(), payload: json(&message)? })
+}
+
+/// The resource as the driver sees it. Its metadata carries, as strings, what SDK drivers must echo and what steps share.
+fn payload(run: &Run, address: &Address<'_>) -> Resource {
+    let mut resource = run.input.resource.clone();
+    let metadata = &mut resource.metadata;
+    metadata.insert(keys::RUN.to_owned(), run.head.id.to_string());
+    metadata.insert(keys::STEP.to_owned(), address.step.to_owned());
+    metadata.insert(keys::ATTEMPT.to_owned(), address.attempt.to_string());
+    for (key, value) in run.input.pipeline.iter().flat_map(|pipeline| &pipeline.metadata) {
+        metadata.insert(format!("{}{key}", keys::PIPELINE), value.clone());
+    }
+    // In the order of the steps: of a driver that acts twice, the later result stands.
+    for (step, result) in earlier_results(run) {
+        if let Ok(text) = serde_json::to_string(&result) {
+            metadata.insert(format!("{}{}", keys::DRIVER_RESULT, step.driver), text);
+        }
+    }
+    resource
+}
+
+fn earlier_results(run: &Run) -> impl Iterator<Item = (&StepRecord, StepResult)> {
+    // Drivers of a run without a pipeline work at the same time and share nothing.
+    let steps = if run.input.pipeline.is_some() { run.steps.as_slice() } else { &[] };
+    steps.iter().filter_map(|step| step.result.clone().map(|result| (step, StepResult::new(&step.driver, result))))
+}
+
+fn pinned(run: &Run, step: &str) -> BTreeMap<String, Digest> {
+    let addressed = |record: &&StepRecord| step == keys::EVERY_DRIVER || record.id == step;
+    let digests =
+        run.steps.iter().filter(addressed).filter_map(|record| Some((&record.driver, record.digest.as_ref()?)));
+    digests.map(|(driver, digest)| (driver.clone(), digest.clone())).collect()
+}
+
+/// `run/step/attempt`, and for a dispatch that is sent anew because its place was lost, a number behind it: the first
+/// id would be taken for a duplicate.
+fn dispatch_id(run: &Run, step: &str, attempt: u32, dispatch: u32) -> String {
+    let id = format!("{}/{step}/{attempt}", run.head.id);
+    if dispatch > 1 { format!("{id}#{dispatch}") } else { id }
+}
+
+/// 24 lowercase hex digits (wire protocol 1.5).
+fn message_id(dispatch: &str) -> String {
+    Digest::of(dispatch.as_bytes()).hex().chars().take(24).collect()
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Bytes, serde_json::Error> {
+    serde_json::to_vec(value).map(Bytes::from)
+}

@@ -1,0 +1,37 @@
+//! The belt: a pure core ([`machine`]) and the shell around it.
+//!
+//! The shell never decides anything by itself and never talks to the API: it takes events from the bus, asks the core,
+//! commits, and then sends what the core says is owed.
+
+mod dispatch;
+pub mod machine;
+mod recovery;
+mod sequencer;
+mod worker;
+
+use std::sync::Arc;
+
+pub use dispatch::{message, shared_context};
+pub use machine::{Belt, Effect, Event, Input, Rejected};
+pub use sequencer::Engine;
+
+use crate::bus::SharedBus;
+use crate::clock::SharedClock;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::store::SharedStore;
+
+/// What the engine works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// The state of record.
+    pub store: SharedStore,
+    /// The transport.
+    pub bus: SharedBus,
+    /// The time of day.
+    pub clock: SharedClock,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Every bound.
+    pub config: Arc<Config>,
+}

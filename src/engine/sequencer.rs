@@ -1,0 +1,139 @@
+//! Takes events from the bus and hands each to the worker that its run belongs to, so that the transitions of one run
+//! never race each other inside a process.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::worker::{Job, Worker};
+use super::{Parts, recovery};
+use crate::bus::{self, Consumer, Delivery, Stream, subject};
+use crate::metrics::Metrics;
+use crate::model::{DriverReport, PipelineEvent, RunId};
+
+/// The engine, running. It stops when its token is cancelled; what it has not finished is in the store.
+#[derive(Debug)]
+pub struct Engine {
+    tasks: TaskTracker,
+}
+
+/// The workers' queues.
+#[derive(Debug, Clone)]
+pub(super) struct Workers {
+    queues: Vec<mpsc::Sender<Job>>,
+}
+
+impl Engine {
+    /// Starts the workers, the intake and the sweep. The bus need not be reachable yet.
+    #[must_use]
+    pub fn start(parts: Parts, stop: CancellationToken) -> Self {
+        let tasks = TaskTracker::new();
+        let mut queues = Vec::new();
+        for _ in 0..parts.config.engine.workers.max(1) {
+            let (queue, jobs) = mpsc::channel(256);
+            queues.push(queue);
+            tasks.spawn(Worker::new(parts.clone()).run(jobs, stop.clone()));
+        }
+        let workers = Workers { queues };
+        tasks.spawn(recovery::sweep(parts.clone(), workers.clone(), stop.clone()));
+        tasks.spawn(intake(parts, workers, stop));
+        tasks.close();
+        Self { tasks }
+    }
+
+    /// Waits until all tasks have ended.
+    pub async fn stopped(&self) {
+        self.tasks.wait().await;
+    }
+}
+
+impl Workers {
+    /// Hands a job to the worker of its run; waits while that worker's queue is full.
+    pub(super) async fn send(&self, run: RunId, job: Job) {
+        let mut hasher = DefaultHasher::new();
+        run.hash(&mut hasher);
+        let index = usize::try_from(hasher.finish() % self.queues.len().max(1) as u64).unwrap_or(0);
+        if let Some(queue) = self.queues.get(index) {
+            // A worker is gone only when the engine stops; what it had to do is found again at the next start.
+            let _ = queue.send(job).await;
+        }
+    }
+}
+
+async fn intake(parts: Parts, workers: Workers, stop: CancellationToken) {
+    let consumer = Consumer {
+        stream: Stream::Pipeline,
+        name: subject::ENGINE.to_owned(),
+        filters: Stream::Pipeline.subjects().iter().map(|&filter| filter.to_owned()).collect(),
+        max_in_flight: parts.config.engine.max_in_flight,
+        ack_wait: parts.config.ack_wait(),
+    };
+    while !stop.is_cancelled() {
+        match parts.bus.subscribe(consumer.clone()).await {
+            Ok(mut subscription) => loop {
+                let delivery = tokio::select! {
+                    () = stop.cancelled() => return,
+                    delivery = subscription.next() => delivery,
+                };
+                let Some(delivery) = delivery else { break };
+                accept(&parts, &workers, delivery).await;
+            },
+            Err(error) => tracing::warn!(%error, "the engine cannot take events; trying again"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_millis(250)) => {}
+        }
+    }
+}
+
+async fn accept(parts: &Parts, workers: &Workers, delivery: Delivery) {
+    match read(&delivery) {
+        Ok((run, job)) => {
+            parts.metrics.engine_queue.inc();
+            workers.send(run, job(delivery)).await;
+        }
+        Err(problem) => {
+            tracing::warn!(subject = delivery.subject, problem, "an event that nobody can use was dropped");
+            parts.metrics.results_rejected.get_or_create(&Metrics::kind("unreadable")).inc();
+            acknowledge(&delivery).await;
+        }
+    }
+}
+
+type MakeJob = Box<dyn FnOnce(Delivery) -> Job + Send>;
+
+/// Which run an event is about and what to do with it.
+fn read(delivery: &Delivery) -> Result<(RunId, MakeJob), String> {
+    let event: PipelineEvent = serde_json::from_slice(&delivery.payload).map_err(|error| error.to_string())?;
+    match delivery.subject.as_str() {
+        subject::PIPELINE_INIT => {
+            let run = event.run_id.parse().map_err(|_| format!("run_id \"{}\" is not a UUID", event.run_id))?;
+            Ok((run, Box::new(Job::Start)))
+        }
+        subject::DRIVER_RESULT => {
+            let report = DriverReport::read(event)?;
+            Ok((report.run, Box::new(move |delivery| Job::Report(Box::new(report), delivery))))
+        }
+        other => Err(format!("\"{other}\" is no subject of the engine")),
+    }
+}
+
+/// Acknowledges; a lost acknowledgement only means that the event comes again and is refused.
+pub(super) async fn acknowledge(delivery: &Delivery) {
+    if let Err(error) = delivery.acker.ack().await {
+        tracing::debug!(%error, "an acknowledgement was lost");
+    }
+}
+
+/// Gives an event back for later.
+pub(super) async fn give_back(delivery: &Delivery) {
+    let later: Result<(), bus::Error> = delivery.acker.nak(Duration::from_millis(500)).await;
+    if let Err(error) = later {
+        tracing::debug!(%error, "an event could not be given back; it comes again by itself");
+    }
+}

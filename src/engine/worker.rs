@@ -1,0 +1,308 @@
+//! One worker: loads a run, asks the core, commits, sends what is owed. Commit before effect; acknowledge after commit.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::machine::{Belt, Effect, Event, Input, Rejected};
+use super::sequencer::{acknowledge, give_back};
+use super::{Parts, dispatch};
+use crate::bus::{self, Delivery, Place, subject};
+use crate::metrics::{DriverOutcome, Metrics};
+use crate::model::{DriverReport, DriverResult, Run, RunId, StepStatus};
+use crate::store::runs::StoredRun;
+use crate::store::{self, runs};
+
+/// What a worker is told.
+pub(super) enum Job {
+    /// A run was announced.
+    Start(Delivery),
+    /// A driver reported.
+    Report(Box<DriverReport>, Delivery),
+    /// Look whether anything is owed.
+    Look(RunId),
+}
+
+/// How often a transition that lost its compare-and-swap is decided again before its event is given back.
+const MAX_CONFLICTS: usize = 16;
+
+/// After how long a run that has not begun is announced again; under the same id, so that a full queue is not doubled.
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(10);
+
+pub(super) struct Worker {
+    parts: Parts,
+    cache: HashMap<RunId, Kept>,
+}
+
+/// A run's record and what this process knows of it beyond the record.
+struct Kept {
+    stored: StoredRun,
+    /// What was sent by this process and confirmed by the bus, and when: it is not sent again by a sweep.
+    sent: HashMap<Effect, Instant>,
+}
+
+/// Why an input was not carried through.
+enum Stopped {
+    /// There is no such run.
+    Unknown,
+    /// The core refused it.
+    Rejected(Rejected),
+    /// The store did not answer.
+    Store(store::Error),
+}
+
+impl From<store::Error> for Stopped {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Worker {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self { parts, cache: HashMap::new() }
+    }
+
+    /// Works until told to stop. A job that was begun is finished, so that its commit and its effects stay together.
+    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, stop: CancellationToken) {
+        loop {
+            let job = tokio::select! {
+                () = stop.cancelled() => return,
+                job = jobs.recv() => job,
+            };
+            match job {
+                None => return,
+                Some(Job::Start(delivery)) => self.on_event(&delivery, None).await,
+                Some(Job::Report(report, delivery)) => self.on_event(&delivery, Some(*report)).await,
+                Some(Job::Look(run)) => self.look(run).await,
+            }
+        }
+    }
+
+    async fn on_event(&mut self, delivery: &Delivery, report: Option<DriverReport>) {
+        self.parts.metrics.engine_queue.dec();
+        let (run, input) = match report {
+            Some(report) => (Some(report.run), self.reported(report)),
+            None => (announced(delivery), Input::Requested),
+        };
+        let Some(run) = run else { return acknowledge(delivery).await };
+        match self.carry(run, input).await {
+            Ok(()) => {}
+            Err(Stopped::Store(error)) => {
+                tracing::warn!(%run, %error, "an event is given back because the store does not answer");
+                return give_back(delivery).await;
+            }
+            Err(Stopped::Unknown) => self.count_rejected(run, "unknown_run"),
+            // The announcement comes again after every crash and from every sweep; that is no news.
+            Err(Stopped::Rejected(Rejected::AlreadyStarted)) => {}
+            Err(Stopped::Rejected(why)) => self.count_rejected(run, why.as_str()),
+        }
+        acknowledge(delivery).await;
+    }
+
+    fn count_rejected(&self, run: RunId, why: &str) {
+        tracing::warn!(%run, why, "a result changed nothing");
+        self.parts.metrics.results_rejected.get_or_create(&Metrics::kind(why)).inc();
+    }
+
+    /// A result over the bound is a failure of its driver.
+    fn reported(&self, report: DriverReport) -> Input {
+        let limit = self.parts.config.engine.result_bytes;
+        let DriverReport { step, attempt, driver, mut result, .. } = report;
+        let size = result.message.len() + result.data.to_string().len();
+        if size > limit {
+            let text =
+                format!("the result of driver \"{driver}\" has {size} bytes; engine.result_bytes allows {limit}");
+            result = DriverResult::failure(text);
+        }
+        Input::StepReported { step, attempt, driver, result }
+    }
+
+    /// A sweep's visit: follow the drivers' places, send again what may be lost, record what is settled.
+    async fn look(&mut self, run: RunId) {
+        let settled = self.settled(run);
+        let mut looked = self.carry(run, Input::PlacesChanged).await;
+        if looked.is_ok() && !settled.is_empty() {
+            looked = self.carry(run, Input::Settled { dispatches: settled }).await;
+        }
+        match looked {
+            Ok(()) | Err(Stopped::Rejected(_)) => {}
+            // It finished and was removed since it was listed.
+            Err(Stopped::Unknown) => tracing::debug!(%run, "a run is listed as active but has no record"),
+            Err(Stopped::Store(error)) => tracing::warn!(%run, %error, "a run cannot be looked at; trying again"),
+        }
+    }
+
+    /// Carries an input through: decide, commit, and decide again if somebody else was first; then send what is owed.
+    async fn carry(&mut self, run: RunId, input: Input) -> Result<(), Stopped> {
+        for _ in 0..MAX_CONFLICTS {
+            let parts = self.parts.clone();
+            let stored = &self.kept(run).await?.stored;
+            let belt = belt(&parts, &stored.run.input.resource.resource);
+            let events = stored.run.decide(input.clone(), &belt).map_err(Stopped::Rejected)?;
+            if events.is_empty() {
+                self.send_owed(run).await;
+                return Ok(());
+            }
+            match self.commit(run, &events).await {
+                Ok(()) => {
+                    self.send_owed(run).await;
+                    return Ok(());
+                }
+                Err(store::Error::Conflict { .. }) => {
+                    self.parts.metrics.conflicts.inc();
+                    self.cache.remove(&run);
+                }
+                Err(error) => {
+                    // The outcome is unknown: the record is read again before anything is decided.
+                    self.cache.remove(&run);
+                    return Err(error.into());
+                }
+            }
+        }
+        Err(Stopped::Store(store::Error::Conflict { key: store::keys::run(run) }))
+    }
+
+    async fn commit(&mut self, run: RunId, events: &[Event]) -> Result<(), store::Error> {
+        let Some(kept) = self.cache.get_mut(&run) else { return Ok(()) };
+        let mut after = kept.stored.run.clone();
+        events.iter().for_each(|event| after.apply(event));
+        let began = Instant::now();
+        let revision = runs::commit(self.parts.store.as_ref(), &kept.stored, &after).await?;
+        self.parts.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
+        kept.stored = StoredRun { run: after, revision };
+        count(&self.parts.metrics, &kept.stored.run, events);
+        Ok(())
+    }
+
+    /// Sends what the record says is owed, except what this process has sent already. What cannot be sent stays owed.
+    async fn send_owed(&mut self, run: RunId) {
+        let Some(kept) = self.cache.get_mut(&run) else { return };
+        let effects = kept.stored.run.effects();
+        // An announcement is sent again from time to time: unlike a dispatch it has no place whose loss would be seen.
+        let fresh = |effect: &Effect, at: &Instant| *effect != Effect::Announce || at.elapsed() < ANNOUNCE_AGAIN;
+        kept.sent.retain(|effect, at| effects.contains(effect) && fresh(effect, at));
+        let mut refused = None;
+        for effect in effects {
+            if kept.sent.contains_key(&effect) {
+                continue;
+            }
+            match publish(&self.parts, &kept.stored.run, &effect).await {
+                Ok(()) => {
+                    kept.sent.insert(effect, Instant::now());
+                }
+                Err(error) if error.is_retryable() => {
+                    self.parts.metrics.publish_failures.inc();
+                    tracing::debug!(%run, %error, "an effect could not be sent; the next sweep sends it");
+                }
+                Err(error) => refused = Some((effect, error.to_string())),
+            }
+        }
+        if kept.stored.run.head.status.is_finished() {
+            self.cache.remove(&run);
+        }
+        if let Some((effect, reason)) = refused {
+            self.give_up(run, &effect, reason).await;
+        }
+    }
+
+    async fn give_up(&mut self, run: RunId, effect: &Effect, reason: String) {
+        tracing::warn!(%run, reason, "a step cannot be sent and fails");
+        let step = match effect {
+            Effect::Dispatch { step, .. } => Some(*step),
+            Effect::Announce | Effect::Broadcast => None,
+        };
+        // Boxed because a failure may lead to another effect, and so back here; each time one step fewer is open.
+        let carried = Box::pin(self.carry(run, Input::DispatchRefused { step, reason })).await;
+        if let Err(Stopped::Store(error)) = carried {
+            tracing::warn!(%run, %error, "the failure of a step cannot be recorded; trying again");
+        }
+    }
+
+    /// Dispatches that the bus has kept for long enough, on a bus that keeps them over our own restart.
+    fn settled(&self, run: RunId) -> Vec<(usize, u32)> {
+        if !self.parts.bus.is_durable() {
+            return Vec::new();
+        }
+        let wait = Duration::from_millis(self.parts.config.engine.settle_ms);
+        let Some(kept) = self.cache.get(&run) else { return Vec::new() };
+        let old = kept.sent.iter().filter(|(_, at)| at.elapsed() >= wait);
+        let mut settled = Vec::new();
+        for (effect, _) in old {
+            match effect {
+                Effect::Announce => {}
+                Effect::Dispatch { step, dispatch, .. } => settled.push((*step, *dispatch)),
+                Effect::Broadcast => settled.extend((0..kept.stored.run.steps.len()).map(|step| (step, 1))),
+            }
+        }
+        settled
+    }
+
+    async fn kept(&mut self, run: RunId) -> Result<&mut Kept, Stopped> {
+        if !self.cache.contains_key(&run) {
+            if self.cache.len() >= self.parts.config.engine.cache {
+                // Rare, and what is forgotten is only sent again under the same id.
+                self.cache.clear();
+            }
+            let stored = runs::load(self.parts.store.as_ref(), run).await?.ok_or(Stopped::Unknown)?;
+            self.cache.insert(run, Kept { stored, sent: HashMap::new() });
+        }
+        self.cache.get_mut(&run).ok_or(Stopped::Unknown)
+    }
+}
+
+async fn publish(parts: &Parts, run: &Run, effect: &Effect) -> Result<(), bus::Error> {
+    let message = dispatch::message(run, effect).map_err(|error| bus::Error::Refused(error.to_string()))?;
+    let Some(message) = message else { return Ok(()) };
+    parts.bus.publish(message).await?;
+    if !matches!(effect, Effect::Announce) {
+        parts.metrics.steps_dispatched.inc();
+    }
+    Ok(())
+}
+
+fn announced(delivery: &Delivery) -> Option<RunId> {
+    let event: crate::model::PipelineEvent = serde_json::from_slice(&delivery.payload).ok()?;
+    event.run_id.parse().ok()
+}
+
+/// What the core may know of the world.
+fn belt(parts: &Parts, resource: &str) -> Belt {
+    let places = parts.bus.places().borrow().clone();
+    let tokens = |takes: &dyn Fn(&str, &Place) -> bool| -> BTreeMap<String, String> {
+        let chosen = places.iter().filter(|(name, place)| takes(name.as_str(), place));
+        chosen.map(|(name, place)| (name.clone(), place.token.clone())).collect()
+    };
+    let broadcast = subject::resources(resource);
+    Belt {
+        now: parts.clock.now(),
+        connected: tokens(&|name, place| place.takes(&subject::driver(name, resource))),
+        listening: tokens(&|_, place| place.takes(&broadcast)),
+    }
+}
+
+fn count(metrics: &Metrics, run: &Run, events: &[Event]) {
+    for event in events {
+        match event {
+            Event::StepSucceeded { step, .. } | Event::StepFailed { step, .. } => {
+                let Some(record) = run.steps.get(*step) else { continue };
+                let outcome = if record.status == StepStatus::Succeeded { "succeeded" } else { "failed" };
+                let label = DriverOutcome { driver: record.driver.clone(), outcome: outcome.to_owned() };
+                metrics.step_seconds.get_or_create(&label).observe(seconds(record.started_at, record.finished_at));
+            }
+            Event::Finished { status, .. } => {
+                metrics.runs_finished.get_or_create(&Metrics::kind(status.as_str())).inc();
+                metrics.run_seconds.observe(seconds(Some(run.head.created_at), run.head.finished_at));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn seconds(from: Option<jiff::Timestamp>, to: Option<jiff::Timestamp>) -> f64 {
+    match (from, to) {
+        (Some(from), Some(to)) => to.duration_since(from).as_secs_f64().max(0.0),
+        _ => 0.0,
+    }
+}

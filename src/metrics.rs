@@ -1,0 +1,181 @@
+//! What is counted and measured, and its text form for Prometheus.
+//!
+//! Names begin with `conveyor_`, units are base units; no run id is ever a label, so that the number of series stays
+//! bounded.
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// One label that says what kind.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Kind {
+    /// A word from a fixed set.
+    pub kind: String,
+}
+
+/// A driver and how its work came out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DriverOutcome {
+    /// The driver's name.
+    pub driver: String,
+    /// `succeeded`, `failed` or a kind of failure.
+    pub outcome: String,
+}
+
+/// A route and how it answered.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Request {
+    /// The method.
+    pub method: String,
+    /// The route's pattern, never the path itself.
+    pub route: String,
+    /// The HTTP status.
+    pub status: u16,
+}
+
+type Durations<Label> = Family<Label, Histogram, fn() -> Histogram>;
+
+/// Every metric; one of these for every server, so that two in one process do not mix.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Runs that were accepted.
+    pub runs_accepted: Counter,
+    /// Runs that ended, by status.
+    pub runs_finished: Family<Kind, Counter>,
+    /// Runs that have not ended, as the last sweep counted them.
+    pub runs_active: Gauge,
+    /// From acceptance to end.
+    pub run_seconds: Histogram,
+    /// Steps that were sent, again or for the first time.
+    pub steps_dispatched: Counter,
+    /// From dispatch to result, by driver and outcome.
+    pub step_seconds: Durations<DriverOutcome>,
+    /// Results that changed nothing, by reason.
+    pub results_rejected: Family<Kind, Counter>,
+    /// Transitions that lost a compare-and-swap and were decided again.
+    pub conflicts: Counter,
+    /// Events that wait for an engine worker.
+    pub engine_queue: Gauge,
+    /// Calls of components, by driver and outcome.
+    pub component_seconds: Durations<DriverOutcome>,
+    /// Calls of components that are under way.
+    pub component_calls: Gauge,
+    /// Transactions of the engine on the store.
+    pub commit_seconds: Histogram,
+    /// Publishes that failed; what they carried is owed and sent again.
+    pub publish_failures: Counter,
+    /// 1 if the bus can be reached.
+    pub bus_up: Gauge,
+    /// 1 if the store takes writes.
+    pub store_up: Gauge,
+    /// Log lines stored.
+    pub log_lines: Counter,
+    /// HTTP requests, by route and status.
+    pub requests: Durations<Request>,
+    /// Open log streams.
+    pub streams: Gauge<i64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn durations() -> Histogram {
+    // 0.5 ms to 65 s.
+    Histogram::new(exponential_buckets(0.0005, 2.0, 18))
+}
+
+impl Metrics {
+    /// All zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("conveyor"),
+            runs_accepted: Counter::default(),
+            runs_finished: Family::default(),
+            runs_active: Gauge::default(),
+            run_seconds: durations(),
+            steps_dispatched: Counter::default(),
+            step_seconds: Family::new_with_constructor(durations),
+            results_rejected: Family::default(),
+            conflicts: Counter::default(),
+            engine_queue: Gauge::default(),
+            component_seconds: Family::new_with_constructor(durations),
+            component_calls: Gauge::default(),
+            commit_seconds: durations(),
+            publish_failures: Counter::default(),
+            bus_up: Gauge::default(),
+            store_up: Gauge::default(),
+            log_lines: Counter::default(),
+            requests: Family::new_with_constructor(durations),
+            streams: Gauge::default(),
+        };
+        metrics.register_engine();
+        metrics.register_rest();
+        metrics
+    }
+
+    /// The text form (OpenMetrics 1.0).
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut page = String::new();
+        // Writing to a String cannot fail.
+        let _ = text::encode(&mut page, &self.registry);
+        page
+    }
+
+    /// A label of one word.
+    #[must_use]
+    pub fn kind(kind: &str) -> Kind {
+        Kind { kind: kind.to_owned() }
+    }
+
+    fn register_engine(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("runs_accepted", "Runs that were accepted", self.runs_accepted.clone());
+        registry.register("runs_finished", "Runs that ended, by status", self.runs_finished.clone());
+        registry.register(
+            "runs_active",
+            "Runs that have not ended, as the last sweep counted them",
+            self.runs_active.clone(),
+        );
+        registry.register("run_duration_seconds", "From acceptance of a run to its end", self.run_seconds.clone());
+        registry.register("steps_dispatched", "Steps sent to drivers", self.steps_dispatched.clone());
+        registry.register("step_duration_seconds", "From dispatch of a step to its result", self.step_seconds.clone());
+        registry.register("results_rejected", "Results that changed nothing, by reason", self.results_rejected.clone());
+        registry.register(
+            "store_conflicts",
+            "Transitions decided again after a lost compare-and-swap",
+            self.conflicts.clone(),
+        );
+        registry.register("engine_queue_depth", "Events that wait for an engine worker", self.engine_queue.clone());
+        registry.register("store_commit_seconds", "Commits of run transitions", self.commit_seconds.clone());
+        registry.register(
+            "bus_publish_failures",
+            "Publishes that failed and are sent again",
+            self.publish_failures.clone(),
+        );
+    }
+
+    fn register_rest(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "component_call_seconds",
+            "Calls of components, by driver and outcome",
+            self.component_seconds.clone(),
+        );
+        registry.register("component_calls", "Calls of components under way", self.component_calls.clone());
+        registry.register("bus_up", "1 if the bus can be reached", self.bus_up.clone());
+        registry.register("store_up", "1 if the store takes writes", self.store_up.clone());
+        registry.register("log_lines", "Log lines stored", self.log_lines.clone());
+        registry.register("http_request_duration_seconds", "HTTP requests, by route and status", self.requests.clone());
+        registry.register("log_streams", "Open log streams", self.streams.clone());
+    }
+}

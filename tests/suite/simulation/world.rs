@@ -1,0 +1,342 @@
+//! A world around one run: a bus that keeps messages only for who is there, drivers that come and go, and an engine that
+//! forgets everything but the stored record when it crashes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use conveyor::engine::{Belt, Effect, Event, Input};
+use conveyor::model::{
+    DriverResult, Pipeline, Resource, ResourceEvent, ResourceRef, Run, RunHead, RunId, RunInput, RunStatus, StepRecord,
+    StepStatus,
+};
+use jiff::Timestamp;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde_json::Value;
+
+/// What may happen.
+#[derive(Debug, Clone)]
+pub enum Action {
+    Announce,
+    DriverTakes(Index),
+    DeliverReport(Index),
+    DuplicateDispatch(Index),
+    DuplicateReport(Index),
+    LoseDispatch(Index),
+    DriverLeaves(usize),
+    DriverComes(usize),
+    Forge { step: Index, driver: usize, attempt: u32, success: bool },
+    Crash,
+    Sweep,
+    Settle,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Dispatch {
+    step: usize,
+    attempt: u32,
+    dispatch: u32,
+    driver: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Report {
+    step: String,
+    attempt: u32,
+    driver: String,
+    result: DriverResult,
+}
+
+pub struct World {
+    run: Run,
+    first: Run,
+    history: Vec<Event>,
+    failing: Option<usize>,
+    places: BTreeMap<String, String>,
+    arrivals: u32,
+    clock: i64,
+    /// What this life of the engine has sent.
+    sent: BTreeSet<(usize, u32)>,
+    queued: Vec<Dispatch>,
+    reports: Vec<Report>,
+    /// The results as they were recorded first.
+    recorded: BTreeMap<usize, DriverResult>,
+    ended: Option<Run>,
+}
+
+fn name(driver: usize) -> String {
+    format!("driver-{driver}")
+}
+
+fn run(pipeline: Option<Pipeline>) -> Run {
+    let created_at = Timestamp::UNIX_EPOCH;
+    let steps = pipeline.iter().flat_map(|pipeline| &pipeline.steps);
+    let steps = steps.map(|step| StepRecord::pending(&step.id, &step.driver)).collect();
+    let resource = Resource::new("app", "one", Value::Null);
+    let about = ResourceRef { resource: "app".into(), name: "one".into(), id: String::new(), version: "1".into() };
+    let head = RunHead {
+        id: RunId::new(created_at),
+        status: RunStatus::Pending,
+        message: String::new(),
+        event: ResourceEvent::Create,
+        pipeline: pipeline.as_ref().map(|pipeline| pipeline.name.clone()),
+        resource: about,
+        created_at,
+        started_at: None,
+        finished_at: None,
+    };
+    Run { head, input: RunInput { resource, pipeline, digests: BTreeMap::new() }, steps }
+}
+
+impl World {
+    pub fn pipeline(drivers: &[usize], failing: Option<usize>) -> Self {
+        let pipeline = Pipeline::new("belt", "app");
+        let steps = drivers.iter().enumerate();
+        let pipeline = steps.fold(pipeline, |belt, (step, &driver)| belt.step(format!("step-{step}"), name(driver)));
+        Self::new(run(Some(pipeline)), failing)
+    }
+
+    /// Here `failing` is a driver.
+    pub fn broadcast(present: &[bool], failing: Option<usize>) -> Self {
+        let mut world = Self::new(run(None), failing);
+        for (driver, _) in present.iter().enumerate().filter(|&(_, &present)| present) {
+            world.act(&Action::DriverComes(driver));
+        }
+        world
+    }
+
+    fn new(run: Run, failing: Option<usize>) -> Self {
+        Self {
+            first: run.clone(),
+            run,
+            history: Vec::new(),
+            failing,
+            places: BTreeMap::new(),
+            arrivals: 0,
+            clock: 0,
+            sent: BTreeSet::new(),
+            queued: Vec::new(),
+            reports: Vec::new(),
+            recorded: BTreeMap::new(),
+            ended: None,
+        }
+    }
+
+    pub fn act(&mut self, action: &Action) {
+        self.clock += 1;
+        match action {
+            Action::Announce => self.input(Input::Requested),
+            Action::DriverTakes(index) => {
+                if let Some(dispatch) = take(&mut self.queued, *index) {
+                    self.reports.push(self.work(&dispatch));
+                }
+            }
+            Action::DeliverReport(index) => {
+                if let Some(report) = take(&mut self.reports, *index) {
+                    self.deliver(report);
+                }
+            }
+            Action::DuplicateDispatch(index) => double(&mut self.queued, *index),
+            Action::DuplicateReport(index) => double(&mut self.reports, *index),
+            // A driver that took a message and died: its place stays, and with it the unacknowledged message, which comes
+            // again; so nothing is lost as long as the place is there.
+            Action::LoseDispatch(index) => {
+                if let Some(dispatch) = take(&mut self.queued, *index) {
+                    self.queued.push(dispatch);
+                }
+            }
+            Action::DriverLeaves(driver) => self.leave(&name(*driver)),
+            Action::DriverComes(driver) => self.come(&name(*driver)),
+            Action::Forge { step, driver, attempt, success } => self.forge(*step, &name(*driver), *attempt, *success),
+            Action::Crash => self.crash(),
+            Action::Sweep => self.input(Input::PlacesChanged),
+            Action::Settle => {
+                let dispatches = self.sent.iter().copied().collect();
+                self.input(Input::Settled { dispatches });
+            }
+        }
+    }
+
+    fn belt(&self) -> Belt {
+        let now = Timestamp::from_second(self.clock).unwrap();
+        Belt { now, connected: self.places.clone(), listening: self.places.clone() }
+    }
+
+    /// As the shell does it: decide, apply, then send what is owed.
+    fn input(&mut self, input: Input) {
+        if let Ok(events) = self.run.decide(input, &self.belt()) {
+            for event in events {
+                self.run.apply(&event);
+                self.history.push(event);
+            }
+        }
+        self.send_owed();
+    }
+
+    fn send_owed(&mut self) {
+        for effect in self.run.effects() {
+            match effect {
+                Effect::Announce => {}
+                Effect::Dispatch { step, attempt, dispatch } => {
+                    self.send(Dispatch { step, attempt, dispatch, driver: self.run.steps[step].driver.clone() })
+                }
+                Effect::Broadcast => {
+                    for step in 0..self.run.steps.len() {
+                        let driver = self.run.steps[step].driver.clone();
+                        self.send(Dispatch { step, attempt: 1, dispatch: 1, driver });
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, dispatch: Dispatch) {
+        self.never_early(&dispatch);
+        if !self.sent.insert((dispatch.step, dispatch.dispatch)) {
+            return;
+        }
+        // Interest retention: what nobody is there to take is dropped.
+        if self.places.contains_key(&dispatch.driver) {
+            self.queued.push(dispatch);
+        }
+    }
+
+    fn work(&self, dispatch: &Dispatch) -> Report {
+        let fails = if self.run.input.pipeline.is_some() {
+            self.failing == Some(dispatch.step)
+        } else {
+            self.failing.map(name) == Some(dispatch.driver.clone())
+        };
+        let result = if fails { DriverResult::failure("no") } else { DriverResult::success("yes") };
+        let step = self.run.steps[dispatch.step].id.clone();
+        Report { step, attempt: dispatch.attempt, driver: dispatch.driver.clone(), result }
+    }
+
+    fn deliver(&mut self, Report { step, attempt, driver, result }: Report) {
+        self.input(Input::StepReported { step, attempt, driver, result });
+    }
+
+    fn leave(&mut self, driver: &str) {
+        self.places.remove(driver);
+        self.queued.retain(|dispatch| dispatch.driver != driver);
+    }
+
+    fn come(&mut self, driver: &str) {
+        self.arrivals += 1;
+        let token = self.arrivals.to_string();
+        self.places.entry(driver.to_owned()).or_insert(token);
+    }
+
+    /// A result that no driver was asked for: its data tells it from a real one.
+    fn forge(&mut self, step: Index, driver: &str, attempt: u32, success: bool) {
+        let result = DriverResult { success, message: "forged".into(), data: Value::Null };
+        let count = self.run.steps.len();
+        let Some(record) = (count > 0).then(|| &self.run.steps[step.index(count)]) else { return };
+        // A forger who knows the driver, the step and the attempt under way is that driver, as far as anyone can tell.
+        let perfect = record.driver == driver && record.attempt == attempt && record.dispatches > 0;
+        if !perfect {
+            let step = record.id.clone();
+            self.deliver(Report { step, attempt, driver: driver.to_owned(), result });
+        }
+    }
+
+    /// Only what was stored survives.
+    fn crash(&mut self) {
+        let steps = serde_json::to_string(&self.run.steps).unwrap();
+        let head = serde_json::to_string(&self.run.head).unwrap();
+        self.run.steps = serde_json::from_str(&steps).unwrap();
+        self.run.head = serde_json::from_str(&head).unwrap();
+        // The bus still remembers the ids of what it has, so that what is sent again is dropped there.
+        let kept: BTreeSet<(usize, u32)> = self.queued.iter().map(|queued| (queued.step, queued.dispatch)).collect();
+        self.sent.retain(|sent| kept.contains(sent));
+        self.input(Input::PlacesChanged);
+    }
+
+    fn never_early(&self, dispatch: &Dispatch) {
+        if self.run.input.pipeline.is_some() {
+            let before = &self.run.steps[..dispatch.step];
+            assert!(
+                before.iter().all(|step| step.status == StepStatus::Succeeded),
+                "never_early: {dispatch:?} in {:?}",
+                self.run
+            );
+        }
+    }
+
+    /// The invariants, by name.
+    pub fn check(&mut self) -> Result<(), TestCaseError> {
+        for (index, step) in self.run.steps.iter().enumerate() {
+            if let Some(result) = &step.result {
+                let first = self.recorded.entry(index).or_insert_with(|| result.clone());
+                prop_assert_eq!(&*first, result, "one_result: the result of a step changed");
+                prop_assert_ne!(&result.message, "forged", "no_forgery: a forged result was recorded");
+            }
+            prop_assert_eq!(
+                step.result.is_some(),
+                matches!(step.status, StepStatus::Succeeded | StepStatus::Failed),
+                "a_result_iff_done"
+            );
+        }
+        let mut replayed = self.first.clone();
+        self.history.iter().for_each(|event| replayed.apply(event));
+        prop_assert_eq!(&replayed, &self.run, "replay: the events do not make the record");
+        if self.run.input.pipeline.is_some() {
+            self.check_order()?;
+        }
+        if let Some(ended) = &self.ended {
+            prop_assert_eq!(ended, &self.run, "final: a run changed after its end");
+        }
+        if self.run.head.status.is_finished() {
+            prop_assert!(self.run.effects().is_empty(), "nothing_owed: an ended run owes effects");
+            prop_assert!(self.run.steps.iter().all(|step| step.status.is_finished()), "all_done");
+            self.ended.get_or_insert_with(|| self.run.clone());
+        }
+        Ok(())
+    }
+
+    fn check_order(&self) -> Result<(), TestCaseError> {
+        let open =
+            self.run.steps.iter().filter(|step| matches!(step.status, StepStatus::Running | StepStatus::Waiting));
+        prop_assert!(open.count() <= 1, "one_at_a_time");
+        let failed = self.run.steps.iter().position(|step| step.status == StepStatus::Failed);
+        if let Some(failed) = failed {
+            let rest = &self.run.steps[failed + 1..];
+            prop_assert!(rest.iter().all(|step| step.status == StepStatus::Skipped), "failure_stops");
+            prop_assert_eq!(self.run.head.status, RunStatus::Failed, "failure_stops");
+        }
+        Ok(())
+    }
+
+    /// Liveness: all drivers come, everything is delivered, and the run ends as its drivers decided.
+    pub fn settle_down(mut self) -> Result<(), TestCaseError> {
+        (0..4).for_each(|driver| self.act(&Action::DriverComes(driver)));
+        self.act(&Action::Announce);
+        for _ in 0..64 {
+            self.act(&Action::Sweep);
+            while let Some(dispatch) = self.queued.pop() {
+                self.reports.push(self.work(&dispatch));
+            }
+            while let Some(report) = self.reports.pop() {
+                self.deliver(report);
+                self.check()?;
+            }
+        }
+        prop_assert!(self.run.head.status.is_finished(), "liveness: {:?}", self.run);
+        let failed = self.run.steps.iter().any(|step| step.status == StepStatus::Failed);
+        let expected = if failed { RunStatus::Failed } else { RunStatus::Succeeded };
+        prop_assert_eq!(self.run.head.status, expected);
+        if self.run.input.pipeline.is_some() {
+            prop_assert_eq!(failed, self.failing.is_some(), "honest: the run ends as its drivers decided");
+        }
+        Ok(())
+    }
+}
+
+fn take<T>(items: &mut Vec<T>, index: Index) -> Option<T> {
+    (!items.is_empty()).then(|| items.remove(index.index(items.len())))
+}
+
+fn double<T: Clone>(items: &mut Vec<T>, index: Index) {
+    if !items.is_empty() {
+        items.push(items[index.index(items.len())].clone());
+    }
+}

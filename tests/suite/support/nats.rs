@@ -1,0 +1,108 @@
+//! A real `nats-server` with JetStream, on a free port and in a directory of its own, ended with the test.
+
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long a server may take to come up on a busy machine.
+const START: Duration = Duration::from_secs(20);
+
+/// A running server. It keeps its port through restarts.
+#[derive(Debug)]
+pub struct NatsServer {
+    directory: TempDir,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl NatsServer {
+    /// Starts one; fails the test when there is no binary.
+    pub fn start() -> Self {
+        for _ in 0..10 {
+            // Between the test for a free port and the server's start another process may take it: then another port.
+            let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap().port();
+            let mut server = Self { directory: TempDir::new().unwrap(), port, process: None };
+            if server.run() {
+                return server;
+            }
+        }
+        panic!("no nats-server came up in ten tries");
+    }
+
+    /// A port that a server can be started on later, with [`NatsServer::restart`].
+    pub fn stopped() -> Self {
+        let mut server = Self::start();
+        server.kill();
+        server
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// Ends it, if it runs, and starts it with what it has stored.
+    pub fn restart(&mut self) {
+        self.kill();
+        assert!(self.run(), "nats-server did not come up again on port {}", self.port);
+    }
+
+    /// Ends it, if it runs, and starts it with nothing stored.
+    pub fn wipe_and_restart(&mut self) {
+        self.kill();
+        self.directory = TempDir::new().unwrap();
+        self.restart();
+    }
+
+    fn run(&mut self) -> bool {
+        let binary = std::env::var_os("NATS_SERVER").map_or_else(|| PathBuf::from("nats-server"), PathBuf::from);
+        let port = self.port.to_string();
+        let mut process = Command::new(&binary)
+            .args(["-a", "127.0.0.1", "-p", &port, "-js", "-sd"])
+            .arg(self.directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("{} cannot be started: {error}; `make test` sets NATS_SERVER to a binary", binary.display())
+            });
+        let deadline = Instant::now() + START;
+        while Instant::now() < deadline && process.try_wait().unwrap().is_none() {
+            if self.answers() {
+                self.process = Some(process);
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = process.kill();
+        let _ = process.wait();
+        false
+    }
+
+    /// Whether it greets with JetStream, which it does only when that is up.
+    fn answers(&self) -> bool {
+        let Ok(stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        let mut greeting = String::new();
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+        BufReader::new(stream).read_line(&mut greeting).is_ok() && greeting.contains("\"jetstream\":true")
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

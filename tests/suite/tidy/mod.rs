@@ -1,0 +1,114 @@
+//! The architecture, held by tests: direction of imports, sizes of files, and the map in the README.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// No file may be longer.
+const MAX_LINES: usize = 500;
+
+/// Which modules of `src` a module may import from. `main` is left out: it may import all.
+const IMPORTS: &[(&str, &[&str])] = &[
+    ("clock", &[]),
+    ("model", &["clock"]),
+    ("config", &[]),
+    ("metrics", &[]),
+    ("folder", &[]),
+    ("sqlite", &["folder"]),
+    ("store", &["model", "clock", "config", "folder", "sqlite"]),
+    ("blob", &["model", "clock", "config", "folder"]),
+    ("bus", &["model", "clock", "config"]),
+    ("log", &["model", "clock", "config", "bus", "metrics", "folder", "sqlite"]),
+    ("driver", &["model", "clock", "config", "metrics", "store", "bus", "blob", "log"]),
+    ("engine", &["model", "clock", "config", "metrics", "store", "bus"]),
+    ("catalog", &["model", "clock", "config", "metrics", "store", "bus", "blob", "log", "driver", "engine"]),
+    ("api", &["model", "clock", "config", "metrics", "store", "log", "catalog"]),
+    (
+        "conveyor",
+        &["model", "clock", "config", "metrics", "store", "bus", "blob", "log", "driver", "engine", "catalog"],
+    ),
+    ("server", &["config", "api", "conveyor"]),
+    ("cli", &["model", "config", "catalog", "server"]),
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn all(folders: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    folders.iter().for_each(|folder| sources(&root().join(folder), &mut found));
+    found
+}
+
+#[test]
+fn no_file_is_too_long() {
+    for path in all(&["src", "tests"]) {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines <= MAX_LINES, "{}: {lines} lines are two rooms in one", path.display());
+    }
+}
+
+#[test]
+fn imports_go_one_way() {
+    let allowed: BTreeMap<&str, &[&str]> = IMPORTS.iter().copied().collect();
+    let src = root().join("src");
+    for path in all(&["src"]) {
+        let inside = path.strip_prefix(&src).unwrap();
+        let module = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+        if matches!(module, "main" | "lib") {
+            continue;
+        }
+        let known = allowed.get(module).unwrap_or_else(|| panic!("{module} has no place in the architecture"));
+        for line in fs::read_to_string(&path).unwrap().lines() {
+            for imported in imports(line) {
+                let fine = imported == module || known.contains(&imported.as_str());
+                assert!(fine, "{}: {module} may not import {imported}: {line}", path.display());
+            }
+        }
+    }
+}
+
+/// The modules of the crate that a line names.
+fn imports(line: &str) -> Vec<String> {
+    if line.trim_start().starts_with("//") {
+        return Vec::new();
+    }
+    let word = |text: &str| text.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect::<String>();
+    let mut found: Vec<String> = line.split("crate::").skip(1).map(word).collect();
+    if let Some(list) = line.trim().strip_prefix("use crate::{") {
+        found.extend(list.split(',').map(|part| word(part.trim())));
+    }
+    found.retain(|name| !name.is_empty());
+    found
+}
+
+#[test]
+fn the_map_of_the_readme_is_the_tree() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let map = readme.split("<!-- map -->").nth(1).expect("the README has a map between two <!-- map --> marks");
+    for folder in ["src", "wit", "plugins", "tests"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let generated =
+                ["target", "out", "node_modules", "lib.rs", "Cargo.lock", "Cargo.toml"].contains(&name.as_str());
+            assert!(generated || map.contains(name.as_str()), "{folder}/{name} is not on the map of the README");
+        }
+    }
+    for line in map.lines().filter_map(|line| line.trim().strip_prefix("| `")) {
+        let path = line.split('`').next().unwrap();
+        assert!(root().join(path).exists(), "the map names {path}, which is not there");
+    }
+}
