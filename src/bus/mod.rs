@@ -47,6 +47,12 @@ pub trait Bus: Send + Sync + 'static {
     /// Removes a consumer and what it has not delivered yet. Removing one that is not there is a success.
     async fn remove(&self, stream: Stream, name: &str) -> Result<(), Error>;
 
+    /// Tells whoever listens at this moment; nothing is kept and nobody answers. A hint, never the only way.
+    async fn signal(&self, subject: &str, payload: Bytes) -> Result<(), Error>;
+
+    /// The payloads of signals on subjects that a filter takes, from now on.
+    async fn signals(&self, filter: &str) -> Result<mpsc::Receiver<Bytes>, Error>;
+
     /// The drivers' places: the consumers of [`Stream::Messages`] by name, kept current without asking again.
     fn places(&self) -> watch::Receiver<Arc<BTreeMap<String, Place>>>;
 
@@ -56,6 +62,9 @@ pub trait Bus: Send + Sync + 'static {
     /// Whether what was published outlives this process.
     fn is_durable(&self) -> bool;
 }
+
+/// Signals that wait for one listener; more are missed.
+const SIGNALS: usize = 1_024;
 
 /// The three streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -9,6 +9,15 @@ pub const PIPELINE_INIT: &str = "pipelines.pipeline.init";
 /// From a driver to the engine: a result.
 pub const DRIVER_RESULT: &str = "pipelines.driver.result";
 
+/// To the engine: a run was changed by somebody else and may owe something.
+pub const RUN_CHANGED: &str = "pipelines.run.changed";
+
+/// A signal to whoever works for a driver: stop an attempt, its result is not wanted any more.
+#[must_use]
+pub fn cancel(driver: &str) -> String {
+    format!("control.cancel.{driver}")
+}
+
 /// To whoever listens: messages of `POST /drivers/broadcast-message`.
 pub const APPLICATION: &str = "events.application";
 

@@ -1,6 +1,7 @@
 //! Resources: every accepted change commits the resource and a run together, then announces the run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::schema::check_spec;
 use super::{Catalog, Code, Error, Listing, Paging};
@@ -166,8 +167,12 @@ impl Catalog {
             created_at,
             started_at: None,
             finished_at: None,
+            ending: None,
+            paused: false,
+            parent: None,
         };
-        Ok(Run { head, input: RunInput { resource: resource.clone(), pipeline, digests }, steps })
+        let input = Arc::new(RunInput { resource: resource.clone(), pipeline, digests });
+        Ok(Run { head, input, steps })
     }
 
     async fn digests(&self, pipeline: Option<&Pipeline>, kind: &str) -> Result<BTreeMap<String, Digest>, Error> {

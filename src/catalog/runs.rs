@@ -32,7 +32,7 @@ pub struct RunView {
 
 impl From<Run> for RunView {
     fn from(run: Run) -> Self {
-        Self { head: run.head, pinned_pipeline: run.input.pipeline, steps: run.steps }
+        Self { head: run.head, pinned_pipeline: run.input.pipeline.clone(), steps: run.steps }
     }
 }
 

@@ -3,12 +3,17 @@
 //! [`Run::decide`] says which events follow from an input, [`Run::apply`] folds an event into the record, and
 //! [`Run::effects`] says what the outside world is owed, from the record alone. Nothing here reads a clock, a store or
 //! a bus; the shell does (`sequencer`), and after a crash it calls the same functions on the stored record.
+//!
+//! A decision is the events that the input itself makes, and then whatever follows from them (`graph`): steps whose turn
+//! has come, steps that will not run, the end.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::model::{DriverResult, Run, RunStatus, StepRecord, StepStatus};
+use super::event::Event;
+use super::retry;
+use crate::model::{Cause, DriverResult, Run, RunStatus, Step, StepRecord, StepStatus};
 
 /// What a run is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,8 +31,8 @@ pub enum Input {
         /// What it says.
         result: DriverResult,
     },
-    /// Drivers may have come or gone.
-    PlacesChanged,
+    /// Time has passed, or drivers have come or gone.
+    Looked,
     /// The bus will never take this dispatch.
     DispatchRefused {
         /// The step's place in the order; none for a broadcast.
@@ -40,6 +45,15 @@ pub enum Input {
         /// The steps and their dispatches, as in [`Effect::Dispatch`].
         dispatches: Vec<(usize, u32)>,
     },
+    /// Somebody wants it to end.
+    CancelRequested {
+        /// Who, or why.
+        reason: String,
+    },
+    /// No further step shall go out for now.
+    PauseRequested,
+    /// Steps may go out again.
+    ResumeRequested,
 }
 
 /// What the shell knows of the world when it asks for a decision.
@@ -51,77 +65,6 @@ pub struct Belt {
     pub connected: BTreeMap<String, String>,
     /// Drivers that listen for all resources of the run's type, likewise.
     pub listening: BTreeMap<String, String>,
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// The engine began. A run without a pipeline gets its steps here: one for every driver that listens.
-    Started {
-        /// When.
-        at: Timestamp,
-        /// The drivers that listen, in a run without a pipeline.
-        drivers: Vec<String>,
-    },
-    /// A step goes out to its driver.
-    StepDispatched {
-        /// Its place in the order.
-        step: usize,
-        /// Counts from 1.
-        attempt: u32,
-        /// The token of the driver's place.
-        place: String,
-        /// When.
-        at: Timestamp,
-    },
-    /// A step's turn has come, but its driver is not there (any more).
-    StepWaited {
-        /// Its place in the order.
-        step: usize,
-        /// For people.
-        reason: String,
-    },
-    /// The bus keeps a dispatch for good.
-    StepSettled {
-        /// Its place in the order.
-        step: usize,
-    },
-    /// A driver did what it is for.
-    StepSucceeded {
-        /// Its place in the order.
-        step: usize,
-        /// What it said.
-        result: DriverResult,
-        /// When.
-        at: Timestamp,
-    },
-    /// A driver failed.
-    StepFailed {
-        /// Its place in the order.
-        step: usize,
-        /// What it said.
-        result: DriverResult,
-        /// When.
-        at: Timestamp,
-    },
-    /// A step will not run.
-    StepSkipped {
-        /// Its place in the order.
-        step: usize,
-        /// For people.
-        reason: String,
-        /// When.
-        at: Timestamp,
-    },
-    /// The run ended.
-    Finished {
-        /// How.
-        status: RunStatus,
-        /// Why.
-        message: String,
-        /// When.
-        at: Timestamp,
-    },
 }
 
 /// What the outside world is owed.
@@ -190,43 +133,20 @@ impl Run {
     /// # Errors
     /// Why the input is refused: it is late, a duplicate, or not of this run.
     pub fn decide(&self, input: Input, belt: &Belt) -> Result<Vec<Event>, Rejected> {
-        match input {
-            Input::Requested => self.start(belt),
+        let first = match input {
+            Input::Requested => self.start(belt)?,
             Input::StepReported { step, attempt, driver, result } => {
                 let index = self.reported_step(&step, attempt, &driver)?;
-                Ok(self.report(index, result, belt))
+                vec![self.end_of_attempt(index, Cause::Failure, result, belt.now)]
             }
-            Input::PlacesChanged => Ok(self.follow_places(belt)),
-            Input::DispatchRefused { step, reason } => Ok(self.give_up(step, &reason, belt)),
-            Input::Settled { dispatches } => Ok(self.settle(&dispatches)),
-        }
-    }
-
-    /// Folds an event into the record. Total: an event about a step that is not there changes nothing.
-    pub fn apply(&mut self, event: &Event) {
-        match event {
-            Event::Started { at, drivers } => {
-                self.head.status = RunStatus::Running;
-                self.head.started_at = Some(*at);
-                self.steps.extend(drivers.iter().map(|driver| StepRecord::pending(driver, driver)));
-                self.pin_digests();
-            }
-            Event::Finished { status, message, at } => {
-                self.head.status = *status;
-                self.head.message.clone_from(message);
-                self.head.finished_at = Some(*at);
-            }
-            Event::StepDispatched { step, .. }
-            | Event::StepWaited { step, .. }
-            | Event::StepSettled { step }
-            | Event::StepSucceeded { step, .. }
-            | Event::StepFailed { step, .. }
-            | Event::StepSkipped { step, .. } => {
-                if let Some(record) = self.steps.get_mut(*step) {
-                    record.apply(event);
-                }
-            }
-        }
+            Input::Looked => self.look(belt),
+            Input::DispatchRefused { step, reason } => self.give_up(step, &reason, belt.now),
+            Input::Settled { dispatches } => self.settle(&dispatches),
+            Input::CancelRequested { reason } => self.cancel(&reason, belt.now)?,
+            Input::PauseRequested => self.pause(true)?,
+            Input::ResumeRequested => self.pause(false)?,
+        };
+        Ok(self.follow_up(first, belt))
     }
 
     /// What is owed now, from the record alone: whoever sends it twice does no harm.
@@ -235,49 +155,44 @@ impl Run {
         match self.head.status {
             RunStatus::Pending => vec![Effect::Announce],
             RunStatus::Running => self.owed_dispatches(),
-            RunStatus::Succeeded | RunStatus::Failed => Vec::new(),
+            RunStatus::Succeeded | RunStatus::Failed | RunStatus::Cancelled => Vec::new(),
         }
+    }
+
+    /// When to look at the run again although nothing happened: an attempt is due or over.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        if self.head.status != RunStatus::Running {
+            return None;
+        }
+        let steps = self.steps.iter().filter(|step| !step.status.is_finished());
+        let times = steps.flat_map(|step| match step.status {
+            StepStatus::Waiting if self.head.paused => [step.deadline, None],
+            _ => [step.deadline, step.not_before],
+        });
+        times.flatten().chain(self.deadline()).min()
+    }
+
+    /// When the run's own time is over; none if it has no limit, or only `finally` steps are left.
+    fn deadline(&self) -> Option<Timestamp> {
+        let limit = self.input.pipeline.as_ref()?.deadline?;
+        let open = self.head.ending.is_none() && !self.all_but_finally_are_done();
+        let began = self.head.started_at.filter(|_| open)?;
+        Some(began.saturating_add(limit).unwrap_or(Timestamp::MAX))
+    }
+
+    /// What the pipeline says about a step.
+    pub(super) fn policy(&self, step: usize) -> Option<&Step> {
+        self.input.pipeline.as_ref()?.steps.get(step)
     }
 
     fn start(&self, belt: &Belt) -> Result<Vec<Event>, Rejected> {
         if self.head.status != RunStatus::Pending {
             return Err(Rejected::AlreadyStarted);
         }
-        if self.input.pipeline.is_some() {
-            let started = Event::Started { at: belt.now, drivers: Vec::new() };
-            return Ok(vec![started, self.turn_of(0, belt)]);
-        }
-        let drivers: Vec<String> = belt.listening.keys().cloned().collect();
-        let mut events = vec![Event::Started { at: belt.now, drivers }];
-        events.extend(belt.listening.values().enumerate().map(|(step, place)| Event::StepDispatched {
-            step,
-            attempt: 1,
-            place: place.clone(),
-            at: belt.now,
-        }));
-        if belt.listening.is_empty() {
-            let message = format!("no driver of resources of type \"{}\" is connected", self.head.resource.resource);
-            events.push(Event::Finished { status: RunStatus::Succeeded, message, at: belt.now });
-        }
-        Ok(events)
-    }
-
-    /// A step's turn has come: it goes out, or waits for its driver.
-    fn turn_of(&self, step: usize, belt: &Belt) -> Event {
-        let record = self.steps.get(step);
-        let driver = record.map_or("", |record| record.driver.as_str());
-        match self.place_of(driver, belt) {
-            Some(place) => {
-                let attempt = record.map_or(1, |record| record.attempt.max(1));
-                Event::StepDispatched { step, attempt, place: place.clone(), at: belt.now }
-            }
-            None => Event::StepWaited { step, reason: format!("no driver \"{driver}\" is connected") },
-        }
-    }
-
-    fn place_of<'a>(&self, driver: &str, belt: &'a Belt) -> Option<&'a String> {
-        let places = if self.input.pipeline.is_some() { &belt.connected } else { &belt.listening };
-        places.get(driver)
+        let broadcast = self.input.pipeline.is_none();
+        let drivers = if broadcast { belt.listening.keys().cloned().collect() } else { Vec::new() };
+        Ok(vec![Event::Started { at: belt.now, drivers }])
     }
 
     fn reported_step(&self, id: &str, attempt: u32, driver: &str) -> Result<usize, Rejected> {
@@ -292,7 +207,7 @@ impl Run {
         if record.dispatches == 0 {
             return Err(Rejected::NotDispatched);
         }
-        if record.attempt != attempt {
+        if record.attempt != attempt || (!record.status.is_finished() && record.is_between_attempts()) {
             return Err(Rejected::StaleAttempt);
         }
         if record.status.is_finished() {
@@ -301,76 +216,106 @@ impl Run {
         Ok(index)
     }
 
-    fn report(&self, step: usize, result: DriverResult, belt: &Belt) -> Vec<Event> {
-        let (at, success) = (belt.now, result.success);
-        let message = result.message.clone();
-        let mut events = if success {
-            vec![Event::StepSucceeded { step, result, at }]
-        } else {
-            vec![Event::StepFailed { step, result, at }]
-        };
-        if self.input.pipeline.is_none() {
-            events.extend(self.finish_broadcast(step, success, &message, at));
-        } else if !success {
-            let reason = format!("step \"{}\" failed", self.id_of(step));
-            let rest = (step + 1..self.steps.len()).filter(|&later| !self.step_is_finished(later));
-            events.extend(rest.map(|later| Event::StepSkipped { step: later, reason: reason.clone(), at }));
-            events.push(Event::Finished { status: RunStatus::Failed, message: self.blame(step, &message), at });
-        } else if step + 1 < self.steps.len() {
-            events.push(self.turn_of(step + 1, belt));
-        } else {
-            events.push(Event::Finished { status: RunStatus::Succeeded, message: String::new(), at });
+    /// The attempt under way ended with this result, or for this cause without one.
+    fn end_of_attempt(&self, step: usize, cause: Cause, result: DriverResult, at: Timestamp) -> Event {
+        if result.success {
+            return Event::StepSucceeded { step, result, at };
         }
-        events
+        let retry = self.policy(step).and_then(|step| step.retry.as_ref());
+        let record = self.steps.get(step);
+        let attempts = record.map_or(1, |record| record.attempt);
+        match retry {
+            Some(policy) if self.may_go_on(step) && retry::worth_another(retry, cause, attempts, &result) => {
+                let id = record.map_or("", |record| record.id.as_str());
+                let not_before = retry::not_before(policy, self.head.id, id, attempts, at);
+                Event::AttemptFailed { step, cause, message: result.message, not_before, at }
+            }
+            _ => Event::StepFailed { step, cause, result, at },
+        }
     }
 
-    /// A run without a pipeline ends when the last driver has answered, whatever the others said.
-    fn finish_broadcast(&self, step: usize, success: bool, message: &str, at: Timestamp) -> Option<Event> {
-        let others = || self.steps.iter().enumerate().filter(|&(index, _)| index != step);
-        if others().any(|(_, record)| !record.status.is_finished()) {
-            return None;
-        }
-        if !success {
-            return Some(Event::Finished { status: RunStatus::Failed, message: self.blame(step, message), at });
-        }
-        let failed = others().find(|(_, record)| record.status == StepStatus::Failed);
-        let (status, message) = failed.map_or((RunStatus::Succeeded, String::new()), |(index, record)| {
-            let said = record.result.as_ref().map_or("", |result| result.message.as_str());
-            (RunStatus::Failed, self.blame(index, said))
-        });
-        Some(Event::Finished { status, message, at })
+    /// A run that is ending tries nothing again but its `finally` steps.
+    fn may_go_on(&self, step: usize) -> bool {
+        self.head.ending.is_none() || self.policy(step).is_some_and(|step| step.finally)
     }
 
-    fn follow_places(&self, belt: &Belt) -> Vec<Event> {
+    /// What the clock and the drivers' places say about the steps that are open.
+    fn look(&self, belt: &Belt) -> Vec<Event> {
         if self.head.status != RunStatus::Running {
             return Vec::new();
         }
-        let open = self.steps.iter().enumerate();
-        open.filter_map(|(step, record)| match (record.status, self.place_of(&record.driver, belt)) {
-            (StepStatus::Waiting, Some(_)) => Some(self.turn_of(step, belt)),
-            // Its place was made anew or is gone, and with it the message, if the driver had not taken it.
-            (StepStatus::Running, place) if place != Some(&record.place) => Some(self.turn_of(step, belt)),
-            _ => None,
-        })
-        .collect()
+        if self.deadline().is_some_and(|deadline| deadline <= belt.now) {
+            return self.stop_at_deadline(belt.now);
+        }
+        let open = self.steps.iter().enumerate().filter(|(_, record)| !record.is_between_attempts());
+        open.filter_map(|(step, record)| self.look_at(step, record, belt)).collect()
     }
 
-    /// Steps that cannot be sent fail as if their driver had said so.
-    fn give_up(&self, step: Option<usize>, reason: &str, belt: &Belt) -> Vec<Event> {
-        let result = DriverResult::failure(format!("the step cannot be sent to its driver: {reason}"));
-        let mut after = self.clone();
-        let mut events = Vec::new();
-        for index in 0..self.steps.len() {
-            let chosen = step.is_none_or(|step| step == index);
-            if chosen && after.steps.get(index).is_some_and(StepRecord::owes_dispatch) {
-                let new = after.report(index, result.clone(), belt);
-                for event in &new {
-                    after.apply(event);
-                }
-                events.extend(new);
+    fn look_at(&self, step: usize, record: &StepRecord, belt: &Belt) -> Option<Event> {
+        let open = matches!(record.status, StepStatus::Running | StepStatus::Waiting);
+        if open && record.deadline.is_some_and(|deadline| deadline <= belt.now) {
+            let limit = self.policy(step).and_then(|step| step.timeout).unwrap_or_default();
+            let result = DriverResult::failure(format!("timed out: the attempt took longer than {limit:#}"));
+            return Some(self.end_of_attempt(step, Cause::Timeout, result, belt.now));
+        }
+        // Its place was made anew or is gone, and with it the message, if the driver had not taken it.
+        if record.status != StepStatus::Running || self.place_of(&record.driver, belt) == Some(&record.place) {
+            return None;
+        }
+        let lost = DriverResult::failure(format!("lost: driver \"{}\" vanished from the bus", record.driver));
+        match self.end_of_attempt(step, Cause::Lost, lost, belt.now) {
+            again @ Event::AttemptFailed { .. } => Some(again),
+            // Without a policy for it the same attempt is sent again, as soon as the driver is back.
+            _ => Some(self.turn_of(step, belt)),
+        }
+    }
+
+    fn stop_at_deadline(&self, at: Timestamp) -> Vec<Event> {
+        let mut events = vec![Event::Ending { status: RunStatus::Failed, message: "the run's deadline passed".into() }];
+        for (step, record) in self.steps.iter().enumerate() {
+            if matches!(record.status, StepStatus::Running | StepStatus::Waiting) {
+                events.push(Event::StepCancelled { step, reason: "the run's deadline passed".into(), at });
             }
         }
         events
+    }
+
+    /// A first cancel leaves the `finally` steps to run; a second one stops them as well.
+    fn cancel(&self, reason: &str, at: Timestamp) -> Result<Vec<Event>, Rejected> {
+        if self.head.status.is_finished() {
+            return Err(Rejected::Finished);
+        }
+        let again = self.head.ending == Some(RunStatus::Cancelled);
+        let message = if reason.is_empty() { "cancelled".to_owned() } else { format!("cancelled: {reason}") };
+        let mut events = Vec::new();
+        if self.head.status == RunStatus::Pending {
+            events.push(Event::Started { at, drivers: Vec::new() });
+        }
+        events.push(Event::Ending { status: RunStatus::Cancelled, message: message.clone() });
+        for (step, record) in self.steps.iter().enumerate().filter(|(_, record)| !record.status.is_finished()) {
+            let finally = self.policy(step).is_some_and(|step| step.finally);
+            if record.status != StepStatus::Pending && (again || !finally) {
+                events.push(Event::StepCancelled { step, reason: message.clone(), at });
+            } else if again {
+                events.push(Event::StepSkipped { step, reason: message.clone(), at });
+            }
+        }
+        Ok(events)
+    }
+
+    fn pause(&self, paused: bool) -> Result<Vec<Event>, Rejected> {
+        if self.head.status.is_finished() {
+            return Err(Rejected::Finished);
+        }
+        Ok(if self.head.paused == paused { Vec::new() } else { vec![Event::Paused { paused }] })
+    }
+
+    /// Steps that cannot be sent fail as if their driver had said so, and are not tried again.
+    fn give_up(&self, step: Option<usize>, reason: &str, at: Timestamp) -> Vec<Event> {
+        let result = DriverResult::failure(format!("the step cannot be sent to its driver: {reason}"));
+        let owing = self.steps.iter().enumerate().filter(|(_, record)| record.owes_dispatch());
+        let chosen = owing.filter(|(index, _)| step.is_none_or(|step| step == *index));
+        chosen.map(|(step, _)| Event::StepFailed { step, cause: Cause::Failure, result: result.clone(), at }).collect()
     }
 
     fn settle(&self, dispatches: &[(usize, u32)]) -> Vec<Event> {
@@ -395,73 +340,5 @@ impl Run {
             }
         }
         effects
-    }
-
-    fn pin_digests(&mut self) {
-        for record in &mut self.steps {
-            record.digest = self.input.digests.get(&record.driver).cloned();
-        }
-    }
-
-    fn id_of(&self, step: usize) -> &str {
-        self.steps.get(step).map_or("", |record| record.id.as_str())
-    }
-
-    fn step_is_finished(&self, step: usize) -> bool {
-        self.steps.get(step).is_none_or(|record| record.status.is_finished())
-    }
-
-    fn blame(&self, step: usize, message: &str) -> String {
-        let step = self.id_of(step);
-        if message.is_empty() {
-            format!("step \"{step}\" failed")
-        } else {
-            format!("step \"{step}\" failed: {message}")
-        }
-    }
-}
-
-impl StepRecord {
-    /// Whether its dispatch must be sent (again) after a crash.
-    #[must_use]
-    pub fn owes_dispatch(&self) -> bool {
-        self.status == StepStatus::Running && !self.sent
-    }
-
-    fn apply(&mut self, event: &Event) {
-        match event {
-            Event::StepDispatched { attempt, place, at, .. } => {
-                if self.attempt != *attempt {
-                    self.dispatches = 0;
-                    self.started_at = None;
-                }
-                self.status = StepStatus::Running;
-                self.attempt = *attempt;
-                self.dispatches += 1;
-                self.place.clone_from(place);
-                self.sent = false;
-                self.reason.clear();
-                self.started_at.get_or_insert(*at);
-            }
-            Event::StepWaited { reason, .. } => {
-                self.status = StepStatus::Waiting;
-                self.reason.clone_from(reason);
-            }
-            Event::StepSettled { .. } => self.sent = true,
-            Event::StepSucceeded { result, at, .. } => self.finish(StepStatus::Succeeded, Some(result), *at),
-            Event::StepFailed { result, at, .. } => self.finish(StepStatus::Failed, Some(result), *at),
-            Event::StepSkipped { reason, at, .. } => {
-                self.finish(StepStatus::Skipped, None, *at);
-                self.reason.clone_from(reason);
-            }
-            Event::Started { .. } | Event::Finished { .. } => {}
-        }
-    }
-
-    fn finish(&mut self, status: StepStatus, result: Option<&DriverResult>, at: Timestamp) {
-        self.status = status;
-        self.result = result.cloned();
-        self.reason.clear();
-        self.finished_at = Some(at);
     }
 }

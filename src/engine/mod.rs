@@ -4,15 +4,19 @@
 //! commits, and then sends what the core says is owed.
 
 mod dispatch;
+mod event;
+mod graph;
 pub mod machine;
 mod recovery;
+mod retry;
 mod sequencer;
 mod worker;
 
 use std::sync::Arc;
 
 pub use dispatch::{message, shared_context};
-pub use machine::{Belt, Effect, Event, Input, Rejected};
+pub use event::Event;
+pub use machine::{Belt, Effect, Input, Rejected};
 pub use sequencer::Engine;
 
 use crate::bus::SharedBus;

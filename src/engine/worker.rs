@@ -21,6 +21,8 @@ pub(super) enum Job {
     Start(Delivery),
     /// A driver reported.
     Report(Box<DriverReport>, Delivery),
+    /// Somebody else committed a transition of a run.
+    Changed(RunId, Delivery),
     /// Look whether anything is owed.
     Look(RunId),
 }
@@ -121,7 +123,7 @@ impl Worker {
     /// A sweep's visit: follow the drivers' places, send again what may be lost, record what is settled.
     async fn look(&mut self, run: RunId) {
         let settled = self.settled(run);
-        let mut looked = self.carry(run, Input::PlacesChanged).await;
+        let mut looked = self.carry(run, Input::Looked).await;
         if looked.is_ok() && !settled.is_empty() {
             looked = self.carry(run, Input::Settled { dispatches: settled }).await;
         }

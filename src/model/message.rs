@@ -108,6 +108,17 @@ pub struct PipelineEvent {
     pub driverresult: StepResult,
 }
 
+/// The signal on `control.cancel.DRIVER`: this attempt's result is not wanted any more.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CancelSignal {
+    /// The run.
+    pub run_id: String,
+    /// The step id.
+    pub step: String,
+    /// The attempt.
+    pub attempt: u32,
+}
+
 /// A result event, read: who reports what on which attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DriverReport {

@@ -8,18 +8,20 @@ mod log_line;
 mod message;
 mod name;
 mod pipeline;
+mod policy;
 mod resource;
 mod run;
 
 pub use definition::ResourceDefinition;
 pub use driver::{Digest, DigestError, Driver};
 pub use log_line::LogLine;
-pub use message::{DriverMessage, DriverReport, PipelineEvent, SharedContext, StepResult, keys};
+pub use message::{CancelSignal, DriverMessage, DriverReport, PipelineEvent, SharedContext, StepResult, keys};
 pub use name::{NameError, check_driver_name, check_name};
 pub use pipeline::{Pipeline, Step};
+pub use policy::{Backoff, Cause, Retry};
 pub use resource::Resource;
 pub use run::{
-    DriverResult, ResourceEvent, ResourceRef, Run, RunHead, RunId, RunInput, RunStatus, StepRecord, StepStatus,
+    Attempt, DriverResult, ResourceEvent, ResourceRef, Run, RunHead, RunId, RunInput, RunStatus, StepRecord, StepStatus,
 };
 
 /// What makes a value of the model unacceptable. The text names the field and the fix.

@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
+use super::policy::{Retry, check_duration};
 use super::{Invalid, check_driver_name, check_name};
 
 /// The most steps a pipeline may have.
 pub const MAX_STEPS: usize = 256;
 
 /// Steps for the resources of one type, in the order in which they run, and metadata that all of them share.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Pipeline {
     /// Unique.
     #[serde(default)]
@@ -31,10 +34,15 @@ pub struct Pipeline {
     /// Shared with every step.
     #[serde(default, deserialize_with = "null_as_default")]
     pub metadata: BTreeMap<String, String>,
+    /// How long a run may take in all, such as `"1h"`; steps marked `finally` apart. Default no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub deadline: Option<SignedDuration>,
 }
 
 /// One stop on the belt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Step {
     /// Unique in its pipeline. A step that comes without one is given its driver's name, with a number behind it when
     /// that is taken.
@@ -46,6 +54,23 @@ pub struct Step {
     /// Who acts.
     #[serde(default)]
     pub driver: String,
+    /// The ids of the steps that must be done before. If no step of the pipeline names any, the steps run one after the
+    /// other in the order of the list; otherwise a step that names none begins at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Vec<String>>,
+    /// When and how often it is tried again. Default never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// How long one attempt may take, such as `"10m"`. Default no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub timeout: Option<SignedDuration>,
+    /// Its failure is recorded but fails neither the run nor what needs it. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continue_on_failure: bool,
+    /// It runs when all other steps are done, however the run ends. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub finally: bool,
 }
 
 impl Pipeline {
@@ -59,13 +84,14 @@ impl Pipeline {
             resource: resource.into(),
             steps: Vec::new(),
             metadata: BTreeMap::new(),
+            deadline: None,
         }
     }
 
     /// Adds a step at the end.
     #[must_use]
     pub fn step(mut self, id: impl Into<String>, driver: impl Into<String>) -> Self {
-        self.steps.push(Step { id: id.into(), name: String::new(), driver: driver.into() });
+        self.steps.push(Step { id: id.into(), driver: driver.into(), ..Step::default() });
         self
     }
 
@@ -113,8 +139,75 @@ impl Pipeline {
                 let problem = format!("\"{}\" is the id of an earlier step: ids must differ", step.id);
                 return Err(Invalid::field(format!("steps[{index}].id"), problem));
             }
+            step.validate_policy(index)?;
         }
-        Ok(())
+        if let Some(deadline) = self.deadline {
+            check_duration("deadline", deadline)?;
+        }
+        if self.steps.iter().all(|step| step.finally) {
+            return Err(Invalid::field("steps", "every step is marked finally: at least one must not be"));
+        }
+        self.validate_needs()
+    }
+
+    /// For each step the places of the steps it needs. Steps marked `finally` need all that are not, which is not listed.
+    #[must_use]
+    pub fn needs(&self) -> Vec<Vec<usize>> {
+        let places: BTreeMap<&str, usize> = self.steps.iter().enumerate().map(|(place, step)| (step.id.as_str(), place)).collect();
+        if self.steps.iter().any(|step| step.needs.is_some()) {
+            let place = |id: &String| places.get(id.as_str()).copied();
+            return self.steps.iter().map(|step| step.needs.iter().flatten().filter_map(place).collect()).collect();
+        }
+        let before = |place: usize, finally: bool| {
+            let earlier = self.steps.iter().take(place).enumerate();
+            earlier.filter(|(_, step)| step.finally == finally).map(|(place, _)| place).last().into_iter().collect()
+        };
+        self.steps.iter().enumerate().map(|(place, step)| before(place, step.finally)).collect()
+    }
+
+    fn validate_needs(&self) -> Result<(), Invalid> {
+        for (index, step) in self.steps.iter().enumerate() {
+            for (number, id) in step.needs.iter().flatten().enumerate() {
+                let path = format!("steps[{index}].needs[{number}]");
+                let Some(needed) = self.steps.iter().find(|other| other.id == *id) else {
+                    return Err(Invalid::field(path, format!("no step has the id \"{id}\"")));
+                };
+                if needed.finally != step.finally {
+                    let problem = format!("\"{id}\" and \"{}\" are not both marked finally or both not", step.id);
+                    return Err(Invalid::field(path, problem));
+                }
+            }
+        }
+        self.validate_no_cycle()
+    }
+
+    /// Takes away steps whose needs are gone, until none is left or none can be taken.
+    fn validate_no_cycle(&self) -> Result<(), Invalid> {
+        let needs = self.needs();
+        let mut left: Vec<usize> = (0..self.steps.len()).collect();
+        loop {
+            let free = |place: &usize| needs.get(*place).is_none_or(|needs| needs.iter().all(|need| !left.contains(need)));
+            let rest: Vec<usize> = left.iter().copied().filter(|place| !free(place)).collect();
+            if rest.is_empty() {
+                return Ok(());
+            }
+            if rest.len() == left.len() {
+                let ids: Vec<&str> = rest.iter().filter_map(|&place| self.steps.get(place)).map(|step| step.id.as_str()).collect();
+                let index = rest.first().copied().unwrap_or_default();
+                let problem = format!("a cycle: none of {} can begin", ids.join(", "));
+                return Err(Invalid::field(format!("steps[{index}].needs"), problem));
+            }
+            left = rest;
+        }
+    }
+}
+
+impl Step {
+    fn validate_policy(&self, index: usize) -> Result<(), Invalid> {
+        if let Some(retry) = &self.retry {
+            retry.validate(&format!("steps[{index}].retry"))?;
+        }
+        self.timeout.map_or(Ok(()), |timeout| check_duration(&format!("steps[{index}].timeout"), timeout))
     }
 }
 
@@ -147,5 +240,42 @@ mod tests {
         assert!(problem(Pipeline::new("ship", "app")).starts_with("steps: "));
         assert!(problem(Pipeline::new("ship", "app").step("a", "b").step("a", "b")).starts_with("steps[1].id: "));
         assert!(problem(Pipeline::new("ship", "app").step("a", "B")).starts_with("steps[0].driver \"B\""));
+    }
+
+    fn graph(needs: &[&[&str]]) -> Pipeline {
+        let mut pipeline = Pipeline::new("ship", "app");
+        for (place, needs) in needs.iter().enumerate() {
+            let needs = Some(needs.iter().map(|&id| id.to_owned()).collect());
+            pipeline.steps.push(Step { id: format!("s{place}"), driver: "d".into(), needs, ..Step::default() });
+        }
+        pipeline
+    }
+
+    #[test]
+    fn graphs_are_checked_for_cycles_and_strangers() {
+        let problem = |needs: &[&[&str]]| graph(needs).validate().map_err(|error| error.to_string());
+        assert_eq!(problem(&[&[], &["s0"], &["s0"], &["s1", "s2"]]), Ok(()));
+        assert_eq!(graph(&[&["s1"], &[]]).needs(), [vec![1], vec![]]);
+        let cycle = problem(&[&[], &["s2"], &["s1"]]).unwrap_err();
+        assert!(cycle.starts_with("steps[1].needs: ") && cycle.contains("s1, s2"), "{cycle}");
+        assert!(problem(&[&["s0"]]).unwrap_err().contains("cycle"));
+        assert!(problem(&[&[], &["s9"]]).unwrap_err().starts_with("steps[1].needs[0]: "));
+        assert_eq!(Pipeline::new("p", "app").step("a", "d").step("b", "d").needs(), [vec![], vec![0]]);
+    }
+
+    #[test]
+    fn unknown_fields_and_impossible_values_are_refused() {
+        let step = |policy: &str| -> Result<(), String> {
+            let text = format!(r#"{{"name":"p","resource":"app","steps":[{{"id":"a","driver":"d",{policy}}}]}}"#);
+            let pipeline: Pipeline = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+            pipeline.validate().map_err(|error| error.to_string())
+        };
+        assert_eq!(step(r#""timeout":"90s","retry":{"max_attempts":3,"backoff":{"initial":"2s"}}"#), Ok(()));
+        assert!(step(r#""colour":"red""#).unwrap_err().contains("colour"));
+        assert!(step(r#""timeout":"-1s""#).unwrap_err().starts_with("steps[0].timeout: "));
+        assert!(step(r#""retry":{"max_attempts":0}"#).unwrap_err().starts_with("steps[0].retry.max_attempts: "));
+        let jitter = step(r#""retry":{"max_attempts":2,"backoff":{"jitter":3}}"#);
+        assert!(jitter.unwrap_err().starts_with("steps[0].retry.backoff.jitter: "));
+        assert!(step(r#""finally":true"#).unwrap_err().starts_with("steps: "));
     }
 }

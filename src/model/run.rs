@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -75,15 +76,17 @@ pub enum RunStatus {
     Running,
     /// Every step succeeded.
     Succeeded,
-    /// A step failed.
+    /// A step failed, or its deadline passed.
     Failed,
+    /// Somebody ended it.
+    Cancelled,
 }
 
 impl RunStatus {
     /// Whether nothing more can happen.
     #[must_use]
     pub fn is_finished(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed)
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
 
     /// The word in JSON.
@@ -94,6 +97,7 @@ impl RunStatus {
             Self::Running => "running",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -104,7 +108,7 @@ impl RunStatus {
 pub enum StepStatus {
     /// Its turn has not come.
     Pending,
-    /// Its turn has come, but its driver is not connected.
+    /// Its turn has come, but its driver is not connected, or its next attempt is not due.
     Waiting,
     /// It was sent to its driver, whose result is awaited.
     Running,
@@ -112,15 +116,17 @@ pub enum StepStatus {
     Succeeded,
     /// Its driver reported a failure.
     Failed,
-    /// It will not run, because an earlier step failed.
+    /// It will not run.
     Skipped,
+    /// It was stopped while it ran.
+    Cancelled,
 }
 
 impl StepStatus {
     /// Whether nothing more can happen.
     #[must_use]
     pub fn is_finished(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Skipped)
+        matches!(self, Self::Succeeded | Self::Failed | Self::Skipped | Self::Cancelled)
     }
 
     /// The word in JSON.
@@ -133,6 +139,7 @@ impl StepStatus {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -221,6 +228,34 @@ pub struct RunHead {
     /// When it ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished_at: Option<Timestamp>,
+    /// How it will end, once its `finally` steps are done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<RunStatus>,
+    /// No step goes out until it is resumed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+    /// The run it repeats, wholly or in part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub parent: Option<RunId>,
+}
+
+/// One try of a step that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Attempt {
+    /// Counts from 1.
+    pub attempt: u32,
+    /// When it was sent first.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// When its end was recorded.
+    #[schema(value_type = String, format = DateTime)]
+    pub finished_at: Timestamp,
+    /// `succeeded`, or how it ended badly: `failure`, `timeout`, `lost`, `cancelled`.
+    pub outcome: String,
+    /// What the driver said, or what happened.
+    #[serde(default)]
+    pub message: String,
 }
 
 /// The record of one step of one run.
@@ -259,6 +294,17 @@ pub struct StepRecord {
     /// When its result was recorded.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished_at: Option<Timestamp>,
+    /// The attempts that have ended, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+    /// Before this time the next attempt does not begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub not_before: Option<Timestamp>,
+    /// After this time the attempt under way counts as failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub deadline: Option<Timestamp>,
     /// What its driver said.
     pub result: Option<DriverResult>,
 }
@@ -280,6 +326,9 @@ impl StepRecord {
             reason: String::new(),
             started_at: None,
             finished_at: None,
+            attempts: Vec::new(),
+            not_before: None,
+            deadline: None,
             result: None,
         }
     }
@@ -290,8 +339,8 @@ impl StepRecord {
 pub struct Run {
     /// What lists show.
     pub head: RunHead,
-    /// What it was started with.
-    pub input: RunInput,
+    /// What it was started with; shared, because the record is copied for every decision.
+    pub input: Arc<RunInput>,
     /// In the order of the pipeline; in that of the drivers' names in a run without one.
     pub steps: Vec<StepRecord>,
 }

@@ -1,6 +1,8 @@
 //! How the record of a run lies in the store: a small head, what it was started with, and one entry for every step, so
 //! that a transition writes little. The head is written by every transition; its revision is what fences them.
 
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 
 use super::{Error, List, Revision, Store, Write, decode, encode, keys};
@@ -20,7 +22,7 @@ pub fn creation(run: &Run) -> Result<Vec<Write>, Error> {
     let id = run.head.id;
     let mut writes = vec![
         Write::put(keys::run(id), encode(&run.head)?).if_absent(),
-        Write::put(keys::run_input(id), encode(&run.input)?),
+        Write::put(keys::run_input(id), encode(run.input.as_ref())?),
         Write::put(keys::active(id), Vec::new()),
     ];
     for (number, step) in run.steps.iter().enumerate() {
@@ -41,7 +43,7 @@ pub async fn load(store: &dyn Store, id: RunId) -> Result<Option<StoredRun>, Err
         let input: RunInput = required(store, &keys::run_input(id)).await?;
         let steps = steps(store, id).await?;
         let head_value: RunHead = decode(&head.key, &head.value)?;
-        seen = Some(StoredRun { run: Run { head: head_value, input, steps }, revision: head.revision });
+        seen = Some(StoredRun { run: Run { head: head_value, input: Arc::new(input), steps }, revision: head.revision });
     }
 }
 

@@ -12,10 +12,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use self::stream::StreamState;
-use super::{Bus, Consumer, Error, Health, Limits, Message, Place, Stream, Subscription, subject};
+use super::{Bus, Consumer, Error, Health, Limits, Message, Place, SIGNALS, Stream, Subscription, subject};
 
 /// The places as they are handed out.
 type Places = Arc<BTreeMap<String, Place>>;
@@ -29,6 +30,14 @@ pub struct InProcessBus {
     logs: Mutex<StreamState>,
     places: watch::Sender<Places>,
     health: watch::Sender<Health>,
+    listeners: Mutex<Vec<Listener>>,
+}
+
+/// Somebody who listens for signals.
+#[derive(Debug)]
+struct Listener {
+    filter: String,
+    signals: mpsc::Sender<Bytes>,
 }
 
 impl InProcessBus {
@@ -45,6 +54,7 @@ impl InProcessBus {
             logs: state(Stream::Logs),
             places: watch::Sender::new(Places::default()),
             health: watch::Sender::new(Health::Up),
+            listeners: Mutex::default(),
         }
     }
 
@@ -94,6 +104,22 @@ impl Bus for InProcessBus {
             self.places.send_if_modified(|places| Arc::make_mut(places).remove(name).is_some());
         }
         Ok(())
+    }
+
+    async fn signal(&self, subject: &str, payload: Bytes) -> Result<(), Error> {
+        let mut listeners = lock(&self.listeners);
+        listeners.retain(|listener| !listener.signals.is_closed());
+        for listener in listeners.iter().filter(|listener| subject::matches(&listener.filter, subject)) {
+            // A listener that does not keep up misses it, as over the wire.
+            let _ = listener.signals.try_send(payload.clone());
+        }
+        Ok(())
+    }
+
+    async fn signals(&self, filter: &str) -> Result<mpsc::Receiver<Bytes>, Error> {
+        let (signals, receiver) = mpsc::channel(SIGNALS);
+        lock(&self.listeners).push(Listener { filter: filter.to_owned(), signals });
+        Ok(receiver)
     }
 
     fn places(&self) -> watch::Receiver<Places> {

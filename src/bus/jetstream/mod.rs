@@ -16,11 +16,13 @@ use std::sync::Arc;
 
 use async_nats::ServerAddr;
 use async_trait::async_trait;
-use tokio::sync::watch;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::DropGuard;
 
 use self::link::{Link, Phase};
-use super::{Bus, Consumer, Error, Health, Limits, Message, Place, Stream, Subscription};
+use super::{Bus, Consumer, Error, Health, Limits, Message, Place, SIGNALS, Stream, Subscription};
 
 /// A bus over NATS JetStream. Dropping it ends its subscriptions and closes the connection.
 #[derive(Debug)]
@@ -68,6 +70,32 @@ impl Bus for JetStreamBus {
         consumer::remove(&self.link, stream, name).await?;
         self.show(stream).await;
         Ok(())
+    }
+
+    async fn signal(&self, subject: &str, payload: Bytes) -> Result<(), Error> {
+        let sent = self.link.client.publish(subject.to_owned(), payload).await;
+        sent.map_err(|error| Error::Unavailable(error.to_string()))
+    }
+
+    async fn signals(&self, filter: &str) -> Result<mpsc::Receiver<Bytes>, Error> {
+        let subscribed = self.link.client.subscribe(filter.to_owned()).await;
+        let mut subscriber = subscribed.map_err(|error| Error::Unavailable(error.to_string()))?;
+        let (signals, receiver) = mpsc::channel(SIGNALS);
+        let closing = self.link.closing.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = closing.cancelled() => return,
+                    () = signals.closed() => return,
+                    message = subscriber.next() => match message {
+                        // Who does not keep up misses it; a signal is a hint.
+                        Some(message) => drop(signals.try_send(message.payload)),
+                        None => return,
+                    }
+                }
+            }
+        });
+        Ok(receiver)
     }
 
     fn places(&self) -> watch::Receiver<Arc<BTreeMap<String, Place>>> {

@@ -1,0 +1,242 @@
+//! What happened to a run, and how its record shows it. Total: an event about a step that is not there changes nothing.
+
+use jiff::Timestamp;
+
+use crate::model::{Attempt, Cause, DriverResult, Run, RunStatus, StepRecord, StepStatus};
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The engine began. A run without a pipeline gets its steps here: one for every driver that listens.
+    Started {
+        /// When.
+        at: Timestamp,
+        /// The drivers that listen, in a run without a pipeline.
+        drivers: Vec<String>,
+    },
+    /// A step goes out to its driver.
+    StepDispatched {
+        /// Its place in the order.
+        step: usize,
+        /// Counts from 1.
+        attempt: u32,
+        /// The token of the driver's place.
+        place: String,
+        /// When the attempt is over; of a dispatch that is sent anew, the first one's stands.
+        deadline: Option<Timestamp>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A step's turn has come, but its driver is not there (any more).
+    StepWaited {
+        /// Its place in the order.
+        step: usize,
+        /// For people.
+        reason: String,
+    },
+    /// The bus keeps a dispatch for good.
+    StepSettled {
+        /// Its place in the order.
+        step: usize,
+    },
+    /// An attempt failed, and there will be another.
+    AttemptFailed {
+        /// The step's place in the order.
+        step: usize,
+        /// How it ended.
+        cause: Cause,
+        /// What the driver said, or what happened.
+        message: String,
+        /// Before this time the next one does not begin.
+        not_before: Timestamp,
+        /// When.
+        at: Timestamp,
+    },
+    /// A driver did what it is for.
+    StepSucceeded {
+        /// Its place in the order.
+        step: usize,
+        /// What it said.
+        result: DriverResult,
+        /// When.
+        at: Timestamp,
+    },
+    /// The last attempt failed.
+    StepFailed {
+        /// Its place in the order.
+        step: usize,
+        /// How it ended.
+        cause: Cause,
+        /// What its driver said, or what happened.
+        result: DriverResult,
+        /// When.
+        at: Timestamp,
+    },
+    /// A step will not run.
+    StepSkipped {
+        /// Its place in the order.
+        step: usize,
+        /// For people.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A step was stopped while it was under way.
+    StepCancelled {
+        /// Its place in the order.
+        step: usize,
+        /// For people.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// It is decided how the run will end; only its `finally` steps still begin.
+    Ending {
+        /// How.
+        status: RunStatus,
+        /// Why.
+        message: String,
+    },
+    /// Steps go out no more, or again.
+    Paused {
+        /// Which of the two.
+        paused: bool,
+    },
+    /// The run ended.
+    Finished {
+        /// How.
+        status: RunStatus,
+        /// Why.
+        message: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl Run {
+    /// Folds an event into the record.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Started { at, drivers } => {
+                self.head.status = RunStatus::Running;
+                self.head.started_at = Some(*at);
+                self.steps.extend(drivers.iter().map(|driver| StepRecord::pending(driver, driver)));
+                for record in &mut self.steps {
+                    record.digest = self.input.digests.get(&record.driver).cloned();
+                }
+            }
+            Event::Ending { status, message } => {
+                self.head.ending = Some(*status);
+                self.head.message.clone_from(message);
+            }
+            Event::Paused { paused } => self.head.paused = *paused,
+            Event::Finished { status, message, at } => {
+                self.head.status = *status;
+                self.head.message.clone_from(message);
+                self.head.finished_at = Some(*at);
+                self.head.ending = None;
+                self.head.paused = false;
+            }
+            Event::StepDispatched { step, .. }
+            | Event::StepWaited { step, .. }
+            | Event::StepSettled { step }
+            | Event::AttemptFailed { step, .. }
+            | Event::StepSucceeded { step, .. }
+            | Event::StepFailed { step, .. }
+            | Event::StepSkipped { step, .. }
+            | Event::StepCancelled { step, .. } => {
+                if let Some(record) = self.steps.get_mut(*step) {
+                    record.apply(event);
+                }
+            }
+        }
+    }
+}
+
+impl StepRecord {
+    /// Whether its dispatch must be sent (again) after a crash.
+    #[must_use]
+    pub fn owes_dispatch(&self) -> bool {
+        self.status == StepStatus::Running && !self.sent
+    }
+
+    /// The attempt that a dispatch belongs to: the one under way, or the one after those that ended.
+    pub(super) fn next_attempt(&self) -> u32 {
+        u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
+    /// Whether its last attempt has ended and the next one has not begun.
+    pub(super) fn is_between_attempts(&self) -> bool {
+        self.attempt > 0 && self.next_attempt() > self.attempt
+    }
+
+    fn apply(&mut self, event: &Event) {
+        match event {
+            Event::StepDispatched { attempt, place, deadline, at, .. } => {
+                if self.attempt != *attempt {
+                    self.attempt = *attempt;
+                    self.dispatches = 0;
+                    self.started_at = Some(*at);
+                    self.deadline = *deadline;
+                }
+                self.status = StepStatus::Running;
+                self.dispatches += 1;
+                self.place.clone_from(place);
+                self.sent = false;
+                self.not_before = None;
+                self.reason.clear();
+            }
+            Event::StepWaited { reason, .. } => {
+                self.status = StepStatus::Waiting;
+                self.reason.clone_from(reason);
+            }
+            Event::StepSettled { .. } => self.sent = true,
+            Event::AttemptFailed { cause, message, not_before, at, .. } => {
+                self.end_attempt(cause.as_str(), message, *at);
+                self.status = StepStatus::Waiting;
+                self.deadline = None;
+                self.not_before = Some(*not_before);
+                self.reason = format!("attempt {} ended: {message}; the next is due at {not_before}", self.attempt);
+            }
+            Event::StepSucceeded { result, at, .. } => {
+                self.end_attempt("succeeded", &result.message, *at);
+                self.finish(StepStatus::Succeeded, Some(result), *at);
+            }
+            Event::StepFailed { cause, result, at, .. } => {
+                self.end_attempt(cause.as_str(), &result.message, *at);
+                self.finish(StepStatus::Failed, Some(result), *at);
+            }
+            Event::StepSkipped { reason, at, .. } => {
+                self.finish(StepStatus::Skipped, None, *at);
+                self.reason.clone_from(reason);
+            }
+            Event::StepCancelled { reason, at, .. } => {
+                if self.attempt > 0 && !self.is_between_attempts() {
+                    self.end_attempt("cancelled", reason, *at);
+                }
+                self.finish(StepStatus::Cancelled, None, *at);
+                self.reason.clone_from(reason);
+            }
+            Event::Started { .. } | Event::Ending { .. } | Event::Paused { .. } | Event::Finished { .. } => {}
+        }
+    }
+
+    fn end_attempt(&mut self, outcome: &str, message: &str, at: Timestamp) {
+        self.attempts.push(Attempt {
+            attempt: self.attempt,
+            started_at: self.started_at,
+            finished_at: at,
+            outcome: outcome.to_owned(),
+            message: message.to_owned(),
+        });
+    }
+
+    fn finish(&mut self, status: StepStatus, result: Option<&DriverResult>, at: Timestamp) {
+        self.status = status;
+        self.result = result.cloned();
+        self.reason.clear();
+        self.deadline = None;
+        self.not_before = None;
+        self.finished_at = Some(at);
+    }
+}
