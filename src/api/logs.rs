@@ -177,15 +177,11 @@ impl Drop for Follower {
 /// Waits for the next change of the run's head; says whether the run has ended.
 async fn ended(changes: &mut Option<Watch>) -> bool {
     let Some(watch) = changes else { return true };
-    match watch.next().await {
-        Some(Ok(change)) => {
-            let head: Option<RunHead> = change.value.and_then(|value| store::decode(&change.key, &value).ok());
-            head.is_none_or(|head| head.status.is_finished())
-        }
+    let Some(Ok(change)) = watch.next().await else {
         // The stream cannot be followed any further, which is better said by its end than by silence.
-        Some(Err(_)) | None => {
-            *changes = None;
-            true
-        }
-    }
+        *changes = None;
+        return true;
+    };
+    let head: Option<RunHead> = change.value.and_then(|value| store::decode(&change.key, &value).ok());
+    head.is_none_or(|head| head.status.is_finished())
 }

@@ -17,7 +17,7 @@ use crate::config::Config;
 const FILE: &str = "conveyor.toml";
 const PREFIX: &str = "CONVEYOR_";
 /// Variables with our prefix that are no configuration: of the client, of this loader, of the log and of the tests.
-const OTHERS: [&str; 4] = ["SERVER", "CONFIG", "LOG", "PYTHON"];
+const OTHERS: [&str; 5] = ["SERVER", "CONFIG", "LOG", "PYTHON", "GUESTS"];
 
 /// What the command line says.
 #[derive(Debug, Clone, Default)]

@@ -15,7 +15,7 @@ use crate::metrics::DriverOutcome;
 use crate::model::{DriverMessage, DriverResult, PipelineEvent, Resource, StepResult, keys};
 
 /// How long a result is offered to a bus that does not take it before its step is given back to be done again.
-const OFFER: Duration = Duration::from_secs(60);
+const OFFER: Duration = Duration::from_mins(1);
 
 /// A driver's work in this process.
 #[derive(Clone)]

@@ -310,7 +310,7 @@ impl Run {
             vec![Event::StepFailed { step, result, at }]
         };
         if self.input.pipeline.is_none() {
-            events.extend(self.finish_broadcast(step, success, message, at));
+            events.extend(self.finish_broadcast(step, success, &message, at));
         } else if !success {
             let reason = format!("step \"{}\" failed", self.id_of(step));
             let rest = (step + 1..self.steps.len()).filter(|&later| !self.step_is_finished(later));
@@ -325,13 +325,13 @@ impl Run {
     }
 
     /// A run without a pipeline ends when the last driver has answered, whatever the others said.
-    fn finish_broadcast(&self, step: usize, success: bool, message: String, at: Timestamp) -> Option<Event> {
+    fn finish_broadcast(&self, step: usize, success: bool, message: &str, at: Timestamp) -> Option<Event> {
         let others = || self.steps.iter().enumerate().filter(|&(index, _)| index != step);
         if others().any(|(_, record)| !record.status.is_finished()) {
             return None;
         }
         if !success {
-            return Some(Event::Finished { status: RunStatus::Failed, message: self.blame(step, &message), at });
+            return Some(Event::Finished { status: RunStatus::Failed, message: self.blame(step, message), at });
         }
         let failed = others().find(|(_, record)| record.status == StepStatus::Failed);
         let (status, message) = failed.map_or((RunStatus::Succeeded, String::new()), |(index, record)| {
@@ -364,7 +364,9 @@ impl Run {
             let chosen = step.is_none_or(|step| step == index);
             if chosen && after.steps.get(index).is_some_and(StepRecord::owes_dispatch) {
                 let new = after.report(index, result.clone(), belt);
-                new.iter().for_each(|event| after.apply(event));
+                for event in &new {
+                    after.apply(event);
+                }
                 events.extend(new);
             }
         }

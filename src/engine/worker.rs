@@ -88,14 +88,13 @@ impl Worker {
         };
         let Some(run) = run else { return acknowledge(delivery).await };
         match self.carry(run, input).await {
-            Ok(()) => {}
+            // The announcement comes again after every crash and from every sweep; that is no news.
+            Ok(()) | Err(Stopped::Rejected(Rejected::AlreadyStarted)) => {}
             Err(Stopped::Store(error)) => {
                 tracing::warn!(%run, %error, "an event is given back because the store does not answer");
                 return give_back(delivery).await;
             }
             Err(Stopped::Unknown) => self.count_rejected(run, "unknown_run"),
-            // The announcement comes again after every crash and from every sweep; that is no news.
-            Err(Stopped::Rejected(Rejected::AlreadyStarted)) => {}
             Err(Stopped::Rejected(why)) => self.count_rejected(run, why.as_str()),
         }
         acknowledge(delivery).await;
@@ -167,7 +166,9 @@ impl Worker {
     async fn commit(&mut self, run: RunId, events: &[Event]) -> Result<(), store::Error> {
         let Some(kept) = self.cache.get_mut(&run) else { return Ok(()) };
         let mut after = kept.stored.run.clone();
-        events.iter().for_each(|event| after.apply(event));
+        for event in events {
+            after.apply(event);
+        }
         let began = Instant::now();
         let revision = runs::commit(self.parts.store.as_ref(), &kept.stored, &after).await?;
         self.parts.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());

@@ -35,11 +35,8 @@ pub async fn load(store: &dyn Store, id: RunId) -> Result<Option<StoredRun>, Err
     let mut seen = None;
     loop {
         let Some(head) = store.get(&keys::run(id)).await? else { return Ok(None) };
-        if let Some(StoredRun { mut run, revision }) = seen.take() {
-            if revision == head.revision {
-                run.head = decode(&head.key, &head.value)?;
-                return Ok(Some(StoredRun { run, revision }));
-            }
+        if let Some(stored) = seen.take_if(|stored: &mut StoredRun| stored.revision == head.revision) {
+            return Ok(Some(stored));
         }
         let input: RunInput = required(store, &keys::run_input(id)).await?;
         let steps = steps(store, id).await?;

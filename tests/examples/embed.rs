@@ -1,5 +1,7 @@
 //! The whole belt inside another program: no server, no files.
 
+#![allow(clippy::print_stdout, clippy::indexing_slicing, reason = "an example is read, not run by a service")]
+
 use conveyor::Conveyor;
 use conveyor::model::{DriverResult, Pipeline, Resource, ResourceDefinition, RunStatus};
 use serde_json::json;

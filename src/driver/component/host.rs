@@ -162,8 +162,9 @@ impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
         let text = error.to_string();
         match error {
-            LoadError::Blobs(blob::Error::Unavailable(_)) | LoadError::Stopping => Self::Retryable(text),
-            LoadError::Refused { reason: Refused::Interrupted, .. } => Self::Retryable(text),
+            LoadError::Blobs(blob::Error::Unavailable(_))
+            | LoadError::Refused { reason: Refused::Interrupted, .. }
+            | LoadError::Stopping => Self::Retryable(text),
             LoadError::Absent(_) | LoadError::Refused { .. } | LoadError::Blobs(blob::Error::Damaged { .. }) => {
                 Self::NotCallable(text)
             }

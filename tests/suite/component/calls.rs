@@ -120,6 +120,14 @@ async fn no_more_calls_run_at_one_time_than_may() {
     assert!(taken >= Duration::from_millis(450) && taken < Duration::from_millis(900), "{taken:?}");
 }
 
+#[tokio::test]
+async fn a_host_that_is_too_large_for_a_pool_serves_without() {
+    let bench = Bench::with(|config| config.component.concurrency = 1_000_000);
+    bench.serves().await;
+    let failure = bench.failure(guest::bomb()).await;
+    assert_eq!(failure, Failure::OutOfBudget("memory: wanted more than 64 MiB".into()));
+}
+
 /// Not a measurement, only a guard against something heavy in the way of a call; it also prints a figure.
 #[tokio::test]
 async fn a_call_is_cheap() {

@@ -4,7 +4,6 @@ mod admission;
 mod calls;
 mod hostile;
 mod logs;
-mod real;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -13,25 +13,29 @@ use crate::support::nats::NatsServer;
 use crate::support::remote::{self, Remote};
 use crate::support::server::Server;
 
-/// Everything that passes on the wire, as a bystander sees it.
+/// What passes on the wire, as a bystander sees it.
 struct Bystander(async_nats::Subscriber);
 
 impl Bystander {
     async fn new(nats: &str) -> Self {
         let client = async_nats::connect(nats).await.unwrap();
+        // One subscription for all, because only within one is the order that of the wire.
         let subscriber = client.subscribe(">").await.unwrap();
         client.flush().await.unwrap();
         Self(subscriber)
     }
 
-    /// What is heard until a silence, of the subjects that make up a run.
+    /// What is published until a silence; what JetStream then delivers has an address for its acknowledgement.
     async fn heard(mut self) -> Vec<(String, Value)> {
         let mut heard = Vec::new();
         while let Ok(Some(message)) = tokio::time::timeout(Duration::from_secs(1), self.0.next()).await {
-            let subject = message.subject.to_string();
-            if ["pipelines.", "drivers.", "resources."].iter().any(|root| subject.starts_with(root)) {
-                heard.push((subject, serde_json::from_slice(&message.payload).unwrap()));
+            let delivery = message.reply.as_ref().is_some_and(|reply| reply.starts_with("$JS.ACK."));
+            let of_a_run =
+                ["pipelines.", "drivers.", "resources."].iter().any(|root| message.subject.starts_with(root));
+            if delivery || !of_a_run {
+                continue;
             }
+            heard.push((message.subject.to_string(), serde_json::from_slice(&message.payload).unwrap()));
         }
         heard
     }

@@ -1,6 +1,7 @@
 //! Conveyor inside another program.
 
 use conveyor::Conveyor;
+use conveyor::catalog::{Paging, RunFilter};
 use conveyor::model::{DriverResult, Pipeline, Resource, ResourceDefinition, RunStatus};
 use serde_json::json;
 
@@ -42,7 +43,7 @@ async fn two_belts_in_one_process_do_not_disturb_each_other() {
         let run = belt.wait(accepted.run).await.unwrap();
         assert_eq!(run.head.status, RunStatus::Succeeded, "{run:#?}");
         assert_eq!(run.steps[2].result.as_ref().unwrap().message, answer);
-        let runs = catalog.runs(&Default::default(), Default::default()).await.unwrap();
+        let runs = catalog.runs(&RunFilter::default(), Paging::default()).await.unwrap();
         assert_eq!(runs.items.len(), 1);
     }
     red.stop().await;

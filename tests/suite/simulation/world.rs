@@ -34,7 +34,7 @@ pub enum Action {
 struct Dispatch {
     step: usize,
     attempt: u32,
-    dispatch: u32,
+    time: u32,
     driver: String,
 }
 
@@ -177,12 +177,13 @@ impl World {
             match effect {
                 Effect::Announce => {}
                 Effect::Dispatch { step, attempt, dispatch } => {
-                    self.send(Dispatch { step, attempt, dispatch, driver: self.run.steps[step].driver.clone() })
+                    let driver = self.run.steps[step].driver.clone();
+                    self.send(Dispatch { step, attempt, time: dispatch, driver });
                 }
                 Effect::Broadcast => {
                     for step in 0..self.run.steps.len() {
                         let driver = self.run.steps[step].driver.clone();
-                        self.send(Dispatch { step, attempt: 1, dispatch: 1, driver });
+                        self.send(Dispatch { step, attempt: 1, time: 1, driver });
                     }
                 }
             }
@@ -191,7 +192,7 @@ impl World {
 
     fn send(&mut self, dispatch: Dispatch) {
         self.never_early(&dispatch);
-        if !self.sent.insert((dispatch.step, dispatch.dispatch)) {
+        if !self.sent.insert((dispatch.step, dispatch.time)) {
             return;
         }
         // Interest retention: what nobody is there to take is dropped.
@@ -246,7 +247,7 @@ impl World {
         self.run.steps = serde_json::from_str(&steps).unwrap();
         self.run.head = serde_json::from_str(&head).unwrap();
         // The bus still remembers the ids of what it has, so that what is sent again is dropped there.
-        let kept: BTreeSet<(usize, u32)> = self.queued.iter().map(|queued| (queued.step, queued.dispatch)).collect();
+        let kept: BTreeSet<(usize, u32)> = self.queued.iter().map(|queued| (queued.step, queued.time)).collect();
         self.sent.retain(|sent| kept.contains(sent));
         self.input(Input::PlacesChanged);
     }

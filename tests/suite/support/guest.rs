@@ -18,9 +18,9 @@ pub const CLOCK: &str = r#"
     (import "wasi:clocks/monotonic-clock@0.2.6" "subscribe-duration" (func $subscribe (param i64) (result i32)))
     (import "wasi:io/poll@0.2.6" "[method]pollable.block" (func $block (param i32)))"#;
 /// Defines `$sleep (milliseconds)`.
-pub const SLEEP: &str = r#"
+pub const SLEEP: &str = r"
     (func $sleep (param $ms i64)
-      (call $block (call $subscribe (i64.mul (local.get $ms) (i64.const 1000000)))))"#;
+      (call $block (call $subscribe (i64.mul (local.get $ms) (i64.const 1000000)))))";
 /// Imports what [`PRINT`] needs.
 pub const STREAMS: &str = r#"
     (import "wasi:cli/stdout@0.2.6" "get-stdout" (func $stdout (result i32)))
@@ -28,11 +28,11 @@ pub const STREAMS: &str = r#"
     (import "wasi:io/streams@0.2.6" "[method]output-stream.blocking-write-and-flush"
       (func $write (param i32 i32 i32 i32)))"#;
 /// Defines `$print (text, length)` and `$complain (text, length)`.
-pub const PRINT: &str = r#"
+pub const PRINT: &str = r"
     (func $print (param $text i32) (param $length i32)
       (call $write (call $stdout) (local.get $text) (local.get $length) (i32.const 1280)))
     (func $complain (param $text i32) (param $length i32)
-      (call $write (call $stderr) (local.get $text) (local.get $length) (i32.const 1280)))"#;
+      (call $write (call $stderr) (local.get $text) (local.get $length) (i32.const 1280)))";
 
 /// A component of the world `guest` around a core module.
 pub fn component(core_wat: &str) -> Vec<u8> {

@@ -11,7 +11,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 /// How long anything that must happen may take on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The program under test.
 pub struct Server {
@@ -44,7 +44,8 @@ impl Server {
         let environment: Vec<(String, String)> =
             environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let (child, url) = launch(&folder, "127.0.0.1:0", &arguments, &environment);
-        let client = reqwest::Client::new();
+        // A connection that is kept would be that of a process that was killed.
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
         Self { child, url, folder, arguments, environment, client, _temporary: Some(temporary) }
     }
 

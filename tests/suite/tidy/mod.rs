@@ -48,7 +48,9 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 
 fn all(folders: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    folders.iter().for_each(|folder| sources(&root().join(folder), &mut found));
+    for folder in folders {
+        sources(&root().join(folder), &mut found);
+    }
     found
 }
 
