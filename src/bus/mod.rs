@@ -29,8 +29,10 @@ pub type SharedBus = Arc<dyn Bus>;
 /// error the outcome is unknown: publish again with the same id.
 ///
 /// **Retention.** The stream [`Stream::Messages`] keeps a message only for the consumers that are there when it is
-/// published, and drops one that nobody is interested in: ask [`Bus::places`] first. [`Stream::Pipeline`] and
-/// [`Stream::Logs`] keep a message until their consumer acknowledges it; the server asserts those consumers at start.
+/// published, and drops one that nobody is interested in: ask [`Bus::places`] first. Dropped or lost with its consumer,
+/// its id counts as published: what is sent again to a new place needs a new id. [`Stream::Pipeline`] and
+/// [`Stream::Logs`] keep a message until a consumer acknowledges it, even through the removal of the consumer; the
+/// server asserts those consumers at start.
 ///
 /// **Delivery** is at least once, in the order of publication at the first delivery. A delivery that is neither
 /// acknowledged nor kept in progress within `ack_wait` is delivered again. Several subscriptions to one consumer share
@@ -41,10 +43,12 @@ pub trait Bus: Send + Sync + 'static {
     async fn publish(&self, message: Message) -> Result<(), Error>;
 
     /// Asserts a durable consumer (created, or updated to this shape) and subscribes to it. The subscription survives
-    /// the loss of the connection; it ends when it is dropped or the consumer is removed.
+    /// the loss of the connection; it ends when it is dropped or the consumer is removed. Without a connection the
+    /// consumer cannot be asserted, and this is [`Error::Unavailable`].
     async fn subscribe(&self, consumer: Consumer) -> Result<Subscription, Error>;
 
-    /// Removes a consumer and what it has not delivered yet. Removing one that is not there is a success.
+    /// Removes a consumer, and in [`Stream::Messages`] what it has not delivered yet. Removing one that is not there is
+    /// a success.
     async fn remove(&self, stream: Stream, name: &str) -> Result<(), Error>;
 
     /// Tells whoever listens at this moment; nothing is kept and nobody answers. A hint, never the only way.

@@ -1,6 +1,7 @@
 //! The connection: its state, and the task that settles things after each change of it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ impl Link {
         let away = format!("NATS at {shown} is not connected yet");
         let health = watch::Sender::new(Health::Down(away.clone()));
         let phase = watch::Sender::new(Phase::Away(away));
-        let (connections, connected) = watch::channel(0_u64);
+        let (connections, connected) = watch::channel(());
         let observer = Observer { phase: phase.clone(), health: health.clone(), connections, servers: shown.clone() };
         let client = ConnectOptions::new()
             .name("Conveyor")
@@ -131,11 +132,11 @@ impl Link {
     }
 
     /// The keeper: settles the connection after each change of it, and now and then without one.
-    async fn keep(self: Arc<Self>, mut connections: watch::Receiver<u64>) {
+    async fn keep(self: Arc<Self>, mut connections: watch::Receiver<()>) {
         let mut asserted = None;
         loop {
-            let number = *connections.borrow_and_update();
-            let pause = self.settle(number, &mut asserted).await;
+            connections.mark_unchanged();
+            let pause = self.settle(&mut asserted).await;
             tokio::select! {
                 () = self.closing.cancelled() => return,
                 changed = connections.changed() => if changed.is_err() { return },
@@ -149,8 +150,11 @@ impl Link {
         }
     }
 
-    /// Brings the phase in line with the connection and tells when to look again.
-    async fn settle(&self, number: u64, asserted: &mut Option<u64>) -> Duration {
+    /// Brings the phase in line with the connection and tells when to look again. `asserted` is the connection for which
+    /// that was done last.
+    async fn settle(&self, asserted: &mut Option<u64>) -> Duration {
+        // The client counts before it says that it is connected, while its event comes some time after.
+        let number = self.client.statistics().connects.load(Ordering::Relaxed);
         if !self.is_connected() {
             *asserted = None;
             if matches!(&*self.phase.borrow(), Phase::Ready(_)) {
@@ -203,7 +207,6 @@ impl Link {
 
 /// Numbers the times that a connection was settled, so that no two phases are the same.
 fn next_epoch() -> u64 {
-    use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
@@ -213,14 +216,14 @@ fn next_epoch() -> u64 {
 struct Observer {
     phase: watch::Sender<Phase>,
     health: watch::Sender<Health>,
-    connections: watch::Sender<u64>,
+    connections: watch::Sender<()>,
     servers: String,
 }
 
 impl Observer {
     fn observe(&self, event: Event) {
         match event {
-            Event::Connected => self.connections.send_modify(|count| *count += 1),
+            Event::Connected => self.connections.send_modify(|()| {}),
             Event::Disconnected | Event::Closed => {
                 tracing::warn!(servers = self.servers, "the connection to NATS is lost");
                 set(&self.phase, &self.health, Phase::Away(lost(&self.servers)));
