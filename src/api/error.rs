@@ -46,6 +46,8 @@ impl From<catalog::Error> for ApiError {
             Code::DefinitionExists
             | Code::DefinitionInUse
             | Code::ResourceExists
+            | Code::RunEnded
+            | Code::RunActive
             | Code::DriverIsRemote
             | Code::Conflict
             | Code::TooMany => StatusCode::CONFLICT,

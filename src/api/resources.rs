@@ -35,7 +35,7 @@ pub struct UpdatedBody {
     pub runid: String,
 }
 
-fn accepted_body(message: &str, accepted: &Accepted) -> AcceptedBody {
+pub(super) fn accepted_body(message: &str, accepted: &Accepted) -> AcceptedBody {
     AcceptedBody {
         message: message.to_owned(),
         name: accepted.resource.name.clone(),

@@ -2,13 +2,15 @@
 
 use axum::Json;
 use axum::extract::State as Shared;
+use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Params, Segments};
+use super::resources::{AcceptedBody, accepted_body};
 use super::{Items, State};
-use crate::catalog::{Code, Error, Paging, RunFilter, RunView};
+use crate::catalog::{Code, Error, Paging, RerunFrom, RunFilter, RunView};
 use crate::model::{RunHead, RunId, RunStatus};
 
 /// Which runs.
@@ -18,7 +20,7 @@ use crate::model::{RunHead, RunId, RunStatus};
 pub struct RunQuery {
     /// Of this pipeline.
     pub pipeline: Option<String>,
-    /// `pending`, `running`, `succeeded` or `failed`.
+    /// `pending`, `running`, `succeeded`, `failed` or `cancelled`.
     pub status: Option<RunStatus>,
     /// `TYPE/NAME`, or `NAME` of any type.
     pub resource: Option<String>,
@@ -45,6 +47,68 @@ pub async fn list(
     responses((status = 200, body = RunView), (status = "4XX", body = ErrorBody)))]
 pub async fn get(Shared(state): Shared<State>, Segments(id): Segments<String>) -> Result<Json<RunView>, ApiError> {
     Ok(Json(state.catalog.run(run_id(&id)?).await?.into()))
+}
+
+/// Why a run is cancelled.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct CancelQuery {
+    /// Shown in the record.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Ends a run: what is under way is stopped, what has not begun is skipped, `finally` steps still run. A second cancel
+/// stops those as well.
+#[utoipa::path(post, path = "/runs/{id}/cancel", tag = "runs", params(("id" = String, Path), CancelQuery),
+    responses((status = 200, body = RunView), (status = "4XX", body = ErrorBody)))]
+pub async fn cancel(
+    Shared(state): Shared<State>,
+    Segments(id): Segments<String>,
+    Params(query): Params<CancelQuery>,
+) -> Result<Json<RunView>, ApiError> {
+    Ok(Json(state.catalog.cancel_run(run_id(&id)?, &query.reason).await?.into()))
+}
+
+/// Lets no further step of a run go out.
+#[utoipa::path(post, path = "/runs/{id}/pause", tag = "runs", params(("id" = String, Path)),
+    responses((status = 200, body = RunView), (status = "4XX", body = ErrorBody)))]
+pub async fn pause(Shared(state): Shared<State>, Segments(id): Segments<String>) -> Result<Json<RunView>, ApiError> {
+    Ok(Json(state.catalog.pause_run(run_id(&id)?).await?.into()))
+}
+
+/// Lets steps of a paused run go out again.
+#[utoipa::path(post, path = "/runs/{id}/resume", tag = "runs", params(("id" = String, Path)),
+    responses((status = 200, body = RunView), (status = "4XX", body = ErrorBody)))]
+pub async fn resume(Shared(state): Shared<State>, Segments(id): Segments<String>) -> Result<Json<RunView>, ApiError> {
+    Ok(Json(state.catalog.resume_run(run_id(&id)?).await?.into()))
+}
+
+/// What is done again.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct RerunQuery {
+    /// `failed` (the default): what did not succeed; `start`: everything; or a step's id: it and what needs it.
+    pub from: Option<String>,
+}
+
+/// Starts a new run over the same resource and pipeline as an ended one had; the old one is its `parent`.
+#[utoipa::path(post, path = "/runs/{id}/rerun", tag = "runs", params(("id" = String, Path), RerunQuery),
+    responses((status = 201, body = AcceptedBody), (status = "4XX", body = ErrorBody)))]
+pub async fn rerun(
+    Shared(state): Shared<State>,
+    Segments(id): Segments<String>,
+    Params(query): Params<RerunQuery>,
+) -> Result<(StatusCode, Json<AcceptedBody>), ApiError> {
+    let from = match query.from.as_deref() {
+        None | Some("failed") => RerunFrom::Failed,
+        Some("start") => RerunFrom::Start,
+        Some(step) => RerunFrom::Step(step.to_owned()),
+    };
+    let accepted = state.catalog.rerun(run_id(&id)?, &from).await?;
+    Ok((StatusCode::CREATED, Json(accepted_body("Run started again", &accepted))))
 }
 
 /// A run id from a path.

@@ -29,6 +29,10 @@ pub enum Code {
     ResourceExists,
     /// No run of this id.
     RunNotFound,
+    /// The run has ended.
+    RunEnded,
+    /// The run has not ended.
+    RunActive,
     /// No driver of this name.
     DriverNotFound,
     /// A remote driver of this name is connected.
@@ -60,6 +64,8 @@ impl Code {
             Self::ResourceNotFound => "resource_not_found",
             Self::ResourceExists => "resource_exists",
             Self::RunNotFound => "run_not_found",
+            Self::RunEnded => "run_ended",
+            Self::RunActive => "run_active",
             Self::DriverNotFound => "driver_not_found",
             Self::DriverIsRemote => "driver_is_remote",
             Self::ComponentRefused => "component_refused",

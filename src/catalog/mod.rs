@@ -2,6 +2,7 @@
 //!
 //! A write is committed to the store first and announced on the bus after; nothing here calls the engine.
 
+mod acts;
 mod definitions;
 mod drivers;
 mod error;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+pub use acts::RerunFrom;
 pub use drivers::{DriverKind, DriverView};
 pub use error::{Code, Error};
 pub use resources::Accepted;

@@ -175,7 +175,11 @@ impl Catalog {
         Ok(Run { head, input, steps })
     }
 
-    async fn digests(&self, pipeline: Option<&Pipeline>, kind: &str) -> Result<BTreeMap<String, Digest>, Error> {
+    pub(super) async fn digests(
+        &self,
+        pipeline: Option<&Pipeline>,
+        kind: &str,
+    ) -> Result<BTreeMap<String, Digest>, Error> {
         let Some(pipeline) = pipeline else {
             let drivers = self.components().await?;
             let listening = drivers.into_iter().filter(|driver| driver.resources.iter().any(|taken| taken == kind));
@@ -192,7 +196,7 @@ impl Catalog {
     }
 
     /// Commits the change and its run together, then announces the run. A lost announcement is made again by the engine.
-    async fn accept(&self, run: &Run, mut writes: Vec<Write>) -> Result<(), Error> {
+    pub(super) async fn accept(&self, run: &Run, mut writes: Vec<Write>) -> Result<(), Error> {
         writes.extend(runs::creation(run)?);
         self.store.transact(writes).await?;
         self.metrics.runs_accepted.inc();

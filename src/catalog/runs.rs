@@ -52,7 +52,7 @@ impl Catalog {
     /// The run's whole record.
     pub async fn run(&self, id: RunId) -> Result<Run, Error> {
         let stored = runs::load(self.store.as_ref(), id).await?;
-        stored.map(|stored| stored.run).ok_or_else(|| Error::new(Code::RunNotFound, format!("no run {id}")))
+        stored.map(|stored| stored.run).ok_or_else(|| not_found(id))
     }
 
     /// The runs that fit, newest first. A part may hold fewer than `limit`, even none, and still have a cursor: only so
@@ -85,4 +85,8 @@ impl Catalog {
             }
         }
     }
+}
+
+pub(super) fn not_found(id: RunId) -> Error {
+    Error::new(Code::RunNotFound, format!("no run {id}"))
 }

@@ -149,6 +149,14 @@ impl Client {
         self.send(request.header("content-type", "application/wasm").body(bytes)).await
     }
 
+    /// Asks for an act that has no body.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn act(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Answer, Error> {
+        self.send(self.request(Method::POST, path)?.query(query).timeout(REQUEST)).await
+    }
+
     /// Deletes one thing.
     ///
     /// # Errors

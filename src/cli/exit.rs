@@ -20,6 +20,8 @@ pub enum Exit {
     Unreachable = 7,
     /// The run that was watched failed.
     RunFailed = 10,
+    /// The run that was watched was cancelled.
+    RunCancelled = 11,
     /// A signal ended the command.
     Interrupted = 130,
 }
@@ -34,6 +36,7 @@ Exit codes:
     5  refused by the server: invalid, or in conflict with what is there
     7  the server cannot be reached
    10  the run that was watched failed
+   11  the run that was watched was cancelled
   130  interrupted by a signal";
 
 impl Exit {

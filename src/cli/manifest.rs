@@ -5,9 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::model::Step;
 
 /// The most bytes of one file. The server takes 1 MiB a document by default.
 pub const MAX_BYTES: usize = 16 << 20;
@@ -150,19 +153,11 @@ struct PipelineBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     version: Option<String>,
     resource: String,
-    steps: Vec<StepBody>,
+    steps: Vec<Step>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     metadata: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StepBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    driver: String,
+    deadline: Option<SignedDuration>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 //! Only `main` uses this module; nothing in the library depends on it. It prints in [`output`] alone and decides about
 //! exit codes in [`Exit`] and [`Error`] alone.
 
+mod acts;
 mod apply;
 pub mod client;
 mod definition;

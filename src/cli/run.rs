@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::client::{Client, RunDetail};
 use super::output::{self, Format, elapsed};
-use super::{Context, Error, Exit, logs, watch};
+use super::{Context, Error, Exit, acts, logs, watch};
 use crate::model::{RunHead, RunId};
 
 /// How many of the newest runs a part of an id is looked for in.
@@ -26,8 +26,22 @@ pub enum Run {
     },
     /// Show the log of a run.
     Logs(logs::Logs),
-    /// Follow a run until it ends; exits 0 if it succeeded and 10 if it failed.
+    /// Follow a run until it ends; exits 0 if it succeeded, 10 if it failed and 11 if it was cancelled.
     Watch(watch::Watch),
+    /// End a run; `finally` steps still run, unless it is cancelled a second time.
+    Cancel(acts::Cancel),
+    /// Let no further step of a run go out.
+    Pause {
+        /// The run's id, the beginning of it, or @latest.
+        id: String,
+    },
+    /// Let steps of a paused run go out again.
+    Resume {
+        /// The run's id, the beginning of it, or @latest.
+        id: String,
+    },
+    /// Do a run again, wholly or in part, as a new run.
+    Rerun(acts::Rerun),
 }
 
 /// Which runs to show.
@@ -58,6 +72,8 @@ pub enum Status {
     Succeeded,
     /// A step failed.
     Failed,
+    /// Somebody ended them.
+    Cancelled,
 }
 
 pub(super) async fn run(run: &Run, context: &Context) -> Result<Exit, Error> {
@@ -66,6 +82,10 @@ pub(super) async fn run(run: &Run, context: &Context) -> Result<Exit, Error> {
         Run::Get { id } => get(id, context).await,
         Run::Logs(logs) => logs::run(logs, context).await,
         Run::Watch(watch) => watch::run(watch, context).await,
+        Run::Cancel(cancel) => acts::cancel(cancel, context).await,
+        Run::Pause { id } => acts::plain("pause", id, context).await,
+        Run::Resume { id } => acts::plain("resume", id, context).await,
+        Run::Rerun(rerun) => acts::rerun(rerun, context).await,
     }
 }
 

@@ -53,7 +53,11 @@ pub(super) async fn run(watch: &Watch, context: &Context) -> Result<Exit, Error>
     if context.output.format == Format::Json {
         output::value(&context.client.get::<Value>(&["runs", &id], &[]).await?)?;
     }
-    Ok(if last.head.status == RunStatus::Succeeded { Exit::Ok } else { Exit::RunFailed })
+    Ok(match last.head.status {
+        RunStatus::Succeeded => Exit::Ok,
+        RunStatus::Cancelled => Exit::RunCancelled,
+        _ => Exit::RunFailed,
+    })
 }
 
 /// Shows steps and log until the run has ended, which is not shown yet.

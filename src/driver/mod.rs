@@ -4,6 +4,7 @@ pub mod component;
 mod logs;
 mod native;
 mod registry;
+mod unwanted;
 mod worker;
 
 use std::sync::Arc;

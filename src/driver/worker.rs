@@ -1,18 +1,21 @@
 //! One driver in this process: takes steps from its place on the bus as a remote driver would, calls its
 //! [`Reconciler`], and publishes the result. Acknowledges only when the result is on the bus.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::logs::LogPump;
+use super::unwanted::Unwanted;
 use super::{Failure, Parts, Reconciler, Request};
 use crate::bus::{self, Consumer, Delivery, Stream, subject};
 use crate::metrics::DriverOutcome;
-use crate::model::{DriverMessage, DriverResult, PipelineEvent, Resource, StepResult, keys};
+use crate::model::{CancelSignal, DriverMessage, DriverResult, PipelineEvent, Resource, StepResult, keys};
 
 /// How long a result is offered to a bus that does not take it before its step is given back to be done again.
 const OFFER: Duration = Duration::from_mins(1);
@@ -54,6 +57,11 @@ impl Worker {
         let permits = Arc::new(Semaphore::new(self.concurrency.max(1)));
         let calls = TaskTracker::new();
         let halt = CancellationToken::new();
+        let unwanted = Unwanted::default();
+        match self.parts.bus.signals(&subject::cancel(&self.name)).await {
+            Ok(signals) => drop(calls.spawn(stopping(unwanted.clone().follow(signals), stop.clone()))),
+            Err(error) => tracing::warn!(driver = self.name, %error, "attempts of this driver cannot be cancelled"),
+        }
         loop {
             let delivery = tokio::select! {
                 () = stop.cancelled() => break,
@@ -61,11 +69,11 @@ impl Worker {
             };
             let Some(delivery) = delivery else { break };
             let Ok(permit) = permits.clone().acquire_owned().await else { break };
-            let (worker, halt) = (self.clone(), halt.clone());
+            let (worker, halt, unwanted) = (self.clone(), halt.clone(), unwanted.clone());
             calls.spawn(async move {
                 tokio::select! {
                     () = halt.cancelled() => {}
-                    () = worker.attempt(delivery) => {}
+                    () = worker.attempt(delivery, &unwanted) => {}
                 }
                 drop(permit);
             });
@@ -82,7 +90,7 @@ impl Worker {
         }
     }
 
-    async fn attempt(&self, delivery: Delivery) {
+    async fn attempt(&self, delivery: Delivery, unwanted: &Unwanted) {
         let (message, resource) = match read(&delivery) {
             Ok(read) => read,
             Err(problem) => {
@@ -95,7 +103,17 @@ impl Worker {
                 return self.acknowledge(&delivery).await;
             }
         };
-        let result = self.reconcile(&message, &resource, &delivery).await;
+        let attempt = CancelSignal {
+            run_id: message.run_id.clone(),
+            step: self.step_of(&message).to_owned(),
+            attempt: message.attempt,
+        };
+        let wanted = unwanted.begin(attempt);
+        let result = tokio::select! {
+            () = wanted.cancelled() => return self.acknowledge(&delivery).await,
+            result = self.reconcile(&message, &resource, &delivery) => result,
+        };
+        drop(wanted);
         match self.report(&message, resource, result, &delivery).await {
             Ok(()) => self.acknowledge(&delivery).await,
             Err(error) => {
@@ -114,7 +132,7 @@ impl Worker {
         };
         let (request, pump) = request;
         let began = Instant::now();
-        self.parts.metrics.component_calls.inc();
+        let counted = Counted::new(&self.parts.metrics.component_calls);
         let pumped = tokio::spawn(pump.run());
         // A task of its own, so that a driver that panics fails its step and nothing else.
         let reconciler = self.reconciler.clone();
@@ -129,7 +147,7 @@ impl Worker {
                 }
             }
         };
-        self.parts.metrics.component_calls.dec();
+        drop(counted);
         let result = match outcome {
             Ok(outcome) => outcome,
             Err(error) if error.is_panic() => Err(Failure::Trapped("the driver panicked".to_owned())),
@@ -143,7 +161,7 @@ impl Worker {
 
     fn request(&self, message: &DriverMessage, resource: &Resource) -> Result<(Request, LogPump), String> {
         let run = message.run_id.parse().map_err(|_| format!("run_id \"{}\" is not a UUID", message.run_id))?;
-        let step = if message.step == keys::EVERY_DRIVER { self.name.clone() } else { message.step.clone() };
+        let step = self.step_of(message).to_owned();
         let context = message.context.clone().unwrap_or_default();
         let (log, pump) = LogPump::new(&self.parts, run, &self.name, &step, &context.pipeline);
         let mut resource = resource.clone();
@@ -159,6 +177,11 @@ impl Worker {
             log,
         };
         Ok((request, pump))
+    }
+
+    /// The step of a message; of one that goes to every driver, the driver's own name.
+    fn step_of<'a>(&'a self, message: &'a DriverMessage) -> &'a str {
+        if message.step == keys::EVERY_DRIVER { &self.name } else { &message.step }
     }
 
     fn observe(&self, result: &Result<DriverResult, Failure>, began: Instant) {
@@ -210,7 +233,7 @@ impl Worker {
             driverresult: StepResult::new(&self.name, result.clone()),
         };
         let payload = serde_json::to_vec(&event).map_err(|error| bus::Error::Refused(error.to_string()))?;
-        let step = if message.step == keys::EVERY_DRIVER { &self.name } else { &message.step };
+        let step = self.step_of(message);
         let id = format!("{}/{step}/{}/result", message.run_id, message.attempt);
         Ok(bus::Message { subject: subject::DRIVER_RESULT.to_owned(), id, payload: payload.into() })
     }
@@ -219,6 +242,30 @@ impl Worker {
         if let Err(error) = delivery.acker.ack().await {
             tracing::debug!(driver = self.name, %error, "an acknowledgement was lost; the step may be done twice");
         }
+    }
+}
+
+/// Runs a task until it ends or the worker stops.
+async fn stopping(task: impl Future<Output = ()>, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = task => {}
+    }
+}
+
+/// One call under way on a gauge, however it ends.
+struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -3,11 +3,29 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::Serialize;
 
-use super::machine::Effect;
-use crate::bus::{self, subject};
-use crate::model::{Digest, DriverMessage, PipelineEvent, Resource, Run, SharedContext, StepRecord, StepResult, keys};
+use super::machine::{Belt, Effect};
+use crate::bus::{self, Place, subject};
+use crate::model::{
+    CancelSignal, Digest, DriverMessage, PipelineEvent, Resource, Run, SharedContext, StepRecord, StepResult, keys,
+};
+
+/// What the core may know of the world: the time, and the places of drivers for resources of a type.
+#[must_use]
+pub fn belt(now: Timestamp, places: &BTreeMap<String, Place>, resource: &str) -> Belt {
+    let tokens = |takes: &dyn Fn(&str, &Place) -> bool| -> BTreeMap<String, String> {
+        let chosen = places.iter().filter(|(name, place)| takes(name.as_str(), place));
+        chosen.map(|(name, place)| (name.clone(), place.token.clone())).collect()
+    };
+    let broadcast = subject::resources(resource);
+    Belt {
+        now,
+        connected: tokens(&|name, place| place.takes(&subject::driver(name, resource))),
+        listening: tokens(&|_, place| place.takes(&broadcast)),
+    }
+}
 
 /// The message for an effect; `None` if the record does not know its step.
 pub fn message(run: &Run, effect: &Effect) -> Result<Option<bus::Message>, serde_json::Error> {
@@ -26,6 +44,26 @@ pub fn message(run: &Run, effect: &Effect) -> Result<Option<bus::Message>, serde
         }
     }
 }
+
+/// The signals, with their subjects, that tell drivers to stop attempts which ended without their word between two
+/// states of a record.
+#[must_use]
+pub fn unwanted(before: &Run, after: &Run) -> Vec<(String, Bytes)> {
+    let steps = before.steps.iter().zip(&after.steps);
+    let given_up = steps.filter(|(before, after)| {
+        let new = after.attempts.len() > before.attempts.len();
+        before.attempt > 0 && new && after.attempts.last().is_some_and(|last| GIVEN_UP.contains(&last.outcome.as_str()))
+    });
+    let signals = given_up.filter_map(|(before, _)| {
+        let (run_id, step) = (after.head.id.to_string(), before.id.clone());
+        let signal = CancelSignal { run_id, step, attempt: before.attempt };
+        Some((subject::cancel(&before.driver), json(&signal).ok()?))
+    });
+    signals.collect()
+}
+
+/// How attempts end that nobody reported on.
+const GIVEN_UP: [&str; 3] = ["timeout", "cancelled", "lost"];
 
 /// What every step of the run shares at this point of the record.
 #[must_use]

@@ -109,6 +109,9 @@ pub enum Rejected {
     /// The attempt has its result already.
     #[error("the attempt has its result already")]
     AlreadyReported,
+    /// The run went to all its drivers at once.
+    #[error("a run without a pipeline goes to all its drivers at once: there is nothing to hold back")]
+    NothingToHold,
 }
 
 impl Rejected {
@@ -123,6 +126,7 @@ impl Rejected {
             Self::NotDispatched => "not_dispatched",
             Self::StaleAttempt => "stale_attempt",
             Self::AlreadyReported => "already_reported",
+            Self::NothingToHold => "nothing_to_hold",
         }
     }
 }
@@ -278,36 +282,6 @@ impl Run {
             }
         }
         events
-    }
-
-    /// A first cancel leaves the `finally` steps to run; a second one stops them as well.
-    fn cancel(&self, reason: &str, at: Timestamp) -> Result<Vec<Event>, Rejected> {
-        if self.head.status.is_finished() {
-            return Err(Rejected::Finished);
-        }
-        let again = self.head.ending == Some(RunStatus::Cancelled);
-        let message = if reason.is_empty() { "cancelled".to_owned() } else { format!("cancelled: {reason}") };
-        let mut events = Vec::new();
-        if self.head.status == RunStatus::Pending {
-            events.push(Event::Started { at, drivers: Vec::new() });
-        }
-        events.push(Event::Ending { status: RunStatus::Cancelled, message: message.clone() });
-        for (step, record) in self.steps.iter().enumerate().filter(|(_, record)| !record.status.is_finished()) {
-            let finally = self.policy(step).is_some_and(|step| step.finally);
-            if record.status != StepStatus::Pending && (again || !finally) {
-                events.push(Event::StepCancelled { step, reason: message.clone(), at });
-            } else if again {
-                events.push(Event::StepSkipped { step, reason: message.clone(), at });
-            }
-        }
-        Ok(events)
-    }
-
-    fn pause(&self, paused: bool) -> Result<Vec<Event>, Rejected> {
-        if self.head.status.is_finished() {
-            return Err(Rejected::Finished);
-        }
-        Ok(if self.head.paused == paused { Vec::new() } else { vec![Event::Paused { paused }] })
     }
 
     /// Steps that cannot be sent fail as if their driver had said so, and are not tried again.

@@ -3,6 +3,7 @@
 //! The shell never decides anything by itself and never talks to the API: it takes events from the bus, asks the core,
 //! commits, and then sends what the core says is owed.
 
+mod acts;
 mod dispatch;
 mod event;
 mod graph;
@@ -14,7 +15,7 @@ mod worker;
 
 use std::sync::Arc;
 
-pub use dispatch::{message, shared_context};
+pub use dispatch::{belt, message, shared_context, unwanted};
 pub use event::Event;
 pub use machine::{Belt, Effect, Input, Rejected};
 pub use sequencer::Engine;

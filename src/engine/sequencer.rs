@@ -115,6 +115,10 @@ fn read(delivery: &Delivery) -> Result<(RunId, MakeJob), String> {
             let run = event.run_id.parse().map_err(|_| format!("run_id \"{}\" is not a UUID", event.run_id))?;
             Ok((run, Box::new(Job::Start)))
         }
+        subject::RUN_CHANGED => {
+            let run: RunId = event.run_id.parse().map_err(|_| format!("run_id \"{}\" is not a UUID", event.run_id))?;
+            Ok((run, Box::new(move |delivery| Job::Changed(run, delivery))))
+        }
         subject::DRIVER_RESULT => {
             let report = DriverReport::read(event)?;
             Ok((report.run, Box::new(move |delivery| Job::Report(Box::new(report), delivery))))

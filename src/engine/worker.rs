@@ -1,15 +1,17 @@
 //! One worker: loads a run, asks the core, commits, sends what is owed. Commit before effect; acknowledge after commit.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::machine::{Belt, Effect, Event, Input, Rejected};
+use super::event::Event;
+use super::machine::{Effect, Input, Rejected};
 use super::sequencer::{acknowledge, give_back};
 use super::{Parts, dispatch};
-use crate::bus::{self, Delivery, Place, subject};
+use crate::bus::{self, Delivery};
 use crate::metrics::{DriverOutcome, Metrics};
 use crate::model::{DriverReport, DriverResult, Run, RunId, StepStatus};
 use crate::store::runs::StoredRun;
@@ -33,9 +35,14 @@ const MAX_CONFLICTS: usize = 16;
 /// After how long a run that has not begun is announced again; under the same id, so that a full queue is not doubled.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(10);
 
+/// How long a worker sleeps when nothing is due.
+const IDLE: Duration = Duration::from_mins(1);
+
 pub(super) struct Worker {
     parts: Parts,
     cache: HashMap<RunId, Kept>,
+    /// When to look at runs although nothing happens: an attempt is due or over.
+    wakes: BTreeSet<(Timestamp, RunId)>,
 }
 
 /// A run's record and what this process knows of it beyond the record.
@@ -63,23 +70,54 @@ impl From<store::Error> for Stopped {
 
 impl Worker {
     pub(super) fn new(parts: Parts) -> Self {
-        Self { parts, cache: HashMap::new() }
+        Self { parts, cache: HashMap::new(), wakes: BTreeSet::new() }
     }
 
     /// Works until told to stop. A job that was begun is finished, so that its commit and its effects stay together.
     pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, stop: CancellationToken) {
         loop {
+            let pause = self.pause();
             let job = tokio::select! {
                 () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {
+                    self.look_at_due().await;
+                    continue;
+                }
                 job = jobs.recv() => job,
             };
             match job {
                 None => return,
                 Some(Job::Start(delivery)) => self.on_event(&delivery, None).await,
                 Some(Job::Report(report, delivery)) => self.on_event(&delivery, Some(*report)).await,
+                Some(Job::Changed(run, delivery)) => self.on_change(run, &delivery).await,
                 Some(Job::Look(run)) => self.look(run).await,
             }
         }
+    }
+
+    /// How long nothing is due.
+    fn pause(&self) -> Duration {
+        let Some((due, _)) = self.wakes.first() else { return IDLE };
+        Duration::try_from(due.duration_since(self.parts.clock.now())).unwrap_or(Duration::ZERO).min(IDLE)
+    }
+
+    async fn look_at_due(&mut self) {
+        let now = self.parts.clock.now();
+        while let Some(&(due, run)) = self.wakes.first() {
+            if due > now {
+                return;
+            }
+            self.wakes.pop_first();
+            self.look(run).await;
+        }
+    }
+
+    /// Somebody else committed a transition: what is kept here is old.
+    async fn on_change(&mut self, run: RunId, delivery: &Delivery) {
+        self.parts.metrics.engine_queue.dec();
+        self.cache.remove(&run);
+        self.look(run).await;
+        acknowledge(delivery).await;
     }
 
     async fn on_event(&mut self, delivery: &Delivery, report: Option<DriverReport>) {
@@ -140,7 +178,8 @@ impl Worker {
         for _ in 0..MAX_CONFLICTS {
             let parts = self.parts.clone();
             let stored = &self.kept(run).await?.stored;
-            let belt = belt(&parts, &stored.run.input.resource.resource);
+            let places = parts.bus.places().borrow().clone();
+            let belt = dispatch::belt(parts.clock.now(), &places, &stored.run.input.resource.resource);
             let events = stored.run.decide(input.clone(), &belt).map_err(Stopped::Rejected)?;
             if events.is_empty() {
                 self.send_owed(run).await;
@@ -174,8 +213,18 @@ impl Worker {
         let began = Instant::now();
         let revision = runs::commit(self.parts.store.as_ref(), &kept.stored, &after).await?;
         self.parts.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
-        kept.stored = StoredRun { run: after, revision };
+        let before = std::mem::replace(&mut kept.stored, StoredRun { run: after, revision }).run;
         count(&self.parts.metrics, &kept.stored.run, events);
+        let unwanted = dispatch::unwanted(&before, &kept.stored.run);
+        if let Some(wake) = kept.stored.run.wake_at() {
+            self.wakes.insert((wake, run));
+        }
+        for (subject, payload) in unwanted {
+            // A hint: whoever misses it reports in vain.
+            if let Err(error) = self.parts.bus.signal(&subject, payload).await {
+                tracing::debug!(%run, %error, "a driver could not be told to stop");
+            }
+        }
         Ok(())
     }
 
@@ -249,6 +298,7 @@ impl Worker {
                 self.cache.clear();
             }
             let stored = runs::load(self.parts.store.as_ref(), run).await?.ok_or(Stopped::Unknown)?;
+            self.wakes.extend(stored.run.wake_at().map(|wake| (wake, run)));
             self.cache.insert(run, Kept { stored, sent: HashMap::new() });
         }
         self.cache.get_mut(&run).ok_or(Stopped::Unknown)
@@ -268,21 +318,6 @@ async fn publish(parts: &Parts, run: &Run, effect: &Effect) -> Result<(), bus::E
 fn announced(delivery: &Delivery) -> Option<RunId> {
     let event: crate::model::PipelineEvent = serde_json::from_slice(&delivery.payload).ok()?;
     event.run_id.parse().ok()
-}
-
-/// What the core may know of the world.
-fn belt(parts: &Parts, resource: &str) -> Belt {
-    let places = parts.bus.places().borrow().clone();
-    let tokens = |takes: &dyn Fn(&str, &Place) -> bool| -> BTreeMap<String, String> {
-        let chosen = places.iter().filter(|(name, place)| takes(name.as_str(), place));
-        chosen.map(|(name, place)| (name.clone(), place.token.clone())).collect()
-    };
-    let broadcast = subject::resources(resource);
-    Belt {
-        now: parts.clock.now(),
-        connected: tokens(&|name, place| place.takes(&subject::driver(name, resource))),
-        listening: tokens(&|_, place| place.takes(&broadcast)),
-    }
 }
 
 fn count(metrics: &Metrics, run: &Run, events: &[Event]) {

@@ -52,7 +52,6 @@ pub struct Step {
     #[serde(default)]
     pub name: String,
     /// Who acts.
-    #[serde(default)]
     pub driver: String,
     /// The ids of the steps that must be done before. If no step of the pipeline names any, the steps run one after the
     /// other in the order of the list; otherwise a step that names none begins at once.
@@ -153,14 +152,15 @@ impl Pipeline {
     /// For each step the places of the steps it needs. Steps marked `finally` need all that are not, which is not listed.
     #[must_use]
     pub fn needs(&self) -> Vec<Vec<usize>> {
-        let places: BTreeMap<&str, usize> = self.steps.iter().enumerate().map(|(place, step)| (step.id.as_str(), place)).collect();
+        let places: BTreeMap<&str, usize> =
+            self.steps.iter().enumerate().map(|(place, step)| (step.id.as_str(), place)).collect();
         if self.steps.iter().any(|step| step.needs.is_some()) {
             let place = |id: &String| places.get(id.as_str()).copied();
             return self.steps.iter().map(|step| step.needs.iter().flatten().filter_map(place).collect()).collect();
         }
         let before = |place: usize, finally: bool| {
-            let earlier = self.steps.iter().take(place).enumerate();
-            earlier.filter(|(_, step)| step.finally == finally).map(|(place, _)| place).last().into_iter().collect()
+            let earlier = |other: &usize| self.steps.get(*other).is_some_and(|step| step.finally == finally);
+            (0..place).rev().find(earlier).into_iter().collect()
         };
         self.steps.iter().enumerate().map(|(place, step)| before(place, step.finally)).collect()
     }
@@ -186,13 +186,15 @@ impl Pipeline {
         let needs = self.needs();
         let mut left: Vec<usize> = (0..self.steps.len()).collect();
         loop {
-            let free = |place: &usize| needs.get(*place).is_none_or(|needs| needs.iter().all(|need| !left.contains(need)));
+            let free =
+                |place: &usize| needs.get(*place).is_none_or(|needs| needs.iter().all(|need| !left.contains(need)));
             let rest: Vec<usize> = left.iter().copied().filter(|place| !free(place)).collect();
             if rest.is_empty() {
                 return Ok(());
             }
             if rest.len() == left.len() {
-                let ids: Vec<&str> = rest.iter().filter_map(|&place| self.steps.get(place)).map(|step| step.id.as_str()).collect();
+                let ids: Vec<&str> =
+                    rest.iter().filter_map(|&place| self.steps.get(place)).map(|step| step.id.as_str()).collect();
                 let index = rest.first().copied().unwrap_or_default();
                 let problem = format!("a cycle: none of {} can begin", ids.join(", "));
                 return Err(Invalid::field(format!("steps[{index}].needs"), problem));

@@ -43,7 +43,8 @@ pub async fn load(store: &dyn Store, id: RunId) -> Result<Option<StoredRun>, Err
         let input: RunInput = required(store, &keys::run_input(id)).await?;
         let steps = steps(store, id).await?;
         let head_value: RunHead = decode(&head.key, &head.value)?;
-        seen = Some(StoredRun { run: Run { head: head_value, input: Arc::new(input), steps }, revision: head.revision });
+        seen =
+            Some(StoredRun { run: Run { head: head_value, input: Arc::new(input), steps }, revision: head.revision });
     }
 }
 

@@ -53,6 +53,7 @@ pub(super) fn mark(status: StepStatus, frame: usize) -> char {
         StepStatus::Succeeded => '✓',
         StepStatus::Failed => '✗',
         StepStatus::Skipped => '–',
+        StepStatus::Cancelled => '⊘',
     }
 }
 

@@ -134,7 +134,7 @@ fn subject(run: &RunDetail) -> String {
 fn style(status: StepStatus) -> ProgressStyle {
     let colour = match status {
         StepStatus::Pending | StepStatus::Skipped => "dim",
-        StepStatus::Waiting => "yellow",
+        StepStatus::Waiting | StepStatus::Cancelled => "yellow",
         StepStatus::Running => "cyan",
         StepStatus::Succeeded => "green",
         StepStatus::Failed => "red",

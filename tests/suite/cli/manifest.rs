@@ -46,7 +46,7 @@ schema: {type: object, properties: {n: {minimum: 1.5}}}
         {"name": "own", "resource": "lockfile", "pipeline": "audit",
          "spec": {"path": "Cargo.lock", "text": "name: x\n --- not a marker\n"}},
         {"name": "audit", "resource": "lockfile", "version": "1.0", "metadata": {"depth": "2"},
-         "steps": [{"id": "parse", "driver": "parser"}, {"driver": "audit"}]},
+         "steps": [{"id": "parse", "name": "", "driver": "parser"}, {"id": "", "name": "", "driver": "audit"}]},
         {"name": "lockfile", "schema": {"type": "object", "properties": {"n": {"minimum": 1.5}}}},
     ]);
     assert_eq!(Value::Array(bodies), expected);

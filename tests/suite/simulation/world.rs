@@ -2,7 +2,9 @@
 //! forgets everything but the stored record when it crashes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use super::plan::{Plan, name};
 use conveyor::engine::{Belt, Effect, Event, Input};
 use conveyor::model::{
     DriverResult, Pipeline, Resource, ResourceEvent, ResourceRef, Run, RunHead, RunId, RunInput, RunStatus, StepRecord,
@@ -21,13 +23,20 @@ pub enum Action {
     DeliverReport(Index),
     DuplicateDispatch(Index),
     DuplicateReport(Index),
-    LoseDispatch(Index),
     DriverLeaves(usize),
     DriverComes(usize),
-    Forge { step: Index, driver: usize, attempt: u32, success: bool },
+    Forge {
+        step: Index,
+        driver: usize,
+        attempt: u32,
+        success: bool,
+    },
     Crash,
-    Sweep,
+    /// Time passes, and the sweep comes by.
+    Look(i64),
     Settle,
+    Pause(bool),
+    Cancel,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -50,21 +59,19 @@ pub struct World {
     run: Run,
     first: Run,
     history: Vec<Event>,
+    plan: Option<Plan>,
+    /// Of a run without a pipeline, the driver that fails.
     failing: Option<usize>,
     places: BTreeMap<String, String>,
     arrivals: u32,
     clock: i64,
     /// What this life of the engine has sent.
-    sent: BTreeSet<(usize, u32)>,
+    sent: BTreeSet<(usize, u32, u32)>,
     queued: Vec<Dispatch>,
     reports: Vec<Report>,
     /// The results as they were recorded first.
     recorded: BTreeMap<usize, DriverResult>,
     ended: Option<Run>,
-}
-
-fn name(driver: usize) -> String {
-    format!("driver-{driver}")
 }
 
 fn run(pipeline: Option<Pipeline>) -> Run {
@@ -83,19 +90,20 @@ fn run(pipeline: Option<Pipeline>) -> Run {
         created_at,
         started_at: None,
         finished_at: None,
+        ending: None,
+        paused: false,
+        parent: None,
     };
-    Run { head, input: RunInput { resource, pipeline, digests: BTreeMap::new() }, steps }
+    Run { head, input: Arc::new(RunInput { resource, pipeline, digests: BTreeMap::new() }), steps }
 }
 
 impl World {
-    pub fn pipeline(drivers: &[usize], failing: Option<usize>) -> Self {
-        let pipeline = Pipeline::new("belt", "app");
-        let steps = drivers.iter().enumerate();
-        let pipeline = steps.fold(pipeline, |belt, (step, &driver)| belt.step(format!("step-{step}"), name(driver)));
-        Self::new(run(Some(pipeline)), failing)
+    pub fn pipeline(plan: Plan) -> Self {
+        let mut world = Self::new(run(Some(plan.pipeline())), None);
+        world.plan = Some(plan);
+        world
     }
 
-    /// Here `failing` is a driver.
     pub fn broadcast(present: &[bool], failing: Option<usize>) -> Self {
         let mut world = Self::new(run(None), failing);
         for (driver, _) in present.iter().enumerate().filter(|&(_, &present)| present) {
@@ -109,6 +117,7 @@ impl World {
             first: run.clone(),
             run,
             history: Vec::new(),
+            plan: None,
             failing,
             places: BTreeMap::new(),
             arrivals: 0,
@@ -137,20 +146,21 @@ impl World {
             }
             Action::DuplicateDispatch(index) => double(&mut self.queued, *index),
             Action::DuplicateReport(index) => double(&mut self.reports, *index),
-            // A driver that took a message and died: its place stays, and with it the unacknowledged message, which comes
-            // again; so nothing is lost as long as the place is there.
-            Action::LoseDispatch(index) => {
-                if let Some(dispatch) = take(&mut self.queued, *index) {
-                    self.queued.push(dispatch);
-                }
-            }
             Action::DriverLeaves(driver) => self.leave(&name(*driver)),
             Action::DriverComes(driver) => self.come(&name(*driver)),
             Action::Forge { step, driver, attempt, success } => self.forge(*step, &name(*driver), *attempt, *success),
             Action::Crash => self.crash(),
-            Action::Sweep => self.input(Input::PlacesChanged),
+            Action::Look(seconds) => {
+                self.clock += seconds;
+                self.input(Input::Looked);
+            }
+            Action::Pause(true) => self.input(Input::PauseRequested),
+            Action::Pause(false) => self.input(Input::ResumeRequested),
+            Action::Cancel => self.input(Input::CancelRequested { reason: String::new() }),
             Action::Settle => {
-                let dispatches = self.sent.iter().copied().collect();
+                let attempt = |step: usize| self.run.steps.get(step).map_or(0, |record| record.attempt);
+                let current = self.sent.iter().filter(|(step, number, _)| *number == attempt(*step));
+                let dispatches = current.map(|&(step, _, time)| (step, time)).collect();
                 self.input(Input::Settled { dispatches });
             }
         }
@@ -192,7 +202,7 @@ impl World {
 
     fn send(&mut self, dispatch: Dispatch) {
         self.never_early(&dispatch);
-        if !self.sent.insert((dispatch.step, dispatch.time)) {
+        if !self.sent.insert((dispatch.step, dispatch.attempt, dispatch.time)) {
             return;
         }
         // Interest retention: what nobody is there to take is dropped.
@@ -202,10 +212,9 @@ impl World {
     }
 
     fn work(&self, dispatch: &Dispatch) -> Report {
-        let fails = if self.run.input.pipeline.is_some() {
-            self.failing == Some(dispatch.step)
-        } else {
-            self.failing.map(name) == Some(dispatch.driver.clone())
+        let fails = match &self.plan {
+            Some(plan) => dispatch.attempt <= plan.steps[dispatch.step].failures,
+            None => self.failing.map(name) == Some(dispatch.driver.clone()),
         };
         let result = if fails { DriverResult::failure("no") } else { DriverResult::success("yes") };
         let step = self.run.steps[dispatch.step].id.clone();
@@ -247,19 +256,19 @@ impl World {
         self.run.steps = serde_json::from_str(&steps).unwrap();
         self.run.head = serde_json::from_str(&head).unwrap();
         // The bus still remembers the ids of what it has, so that what is sent again is dropped there.
-        let kept: BTreeSet<(usize, u32)> = self.queued.iter().map(|queued| (queued.step, queued.time)).collect();
+        let kept: BTreeSet<(usize, u32, u32)> =
+            self.queued.iter().map(|queued| (queued.step, queued.attempt, queued.time)).collect();
         self.sent.retain(|sent| kept.contains(sent));
-        self.input(Input::PlacesChanged);
+        self.input(Input::Looked);
     }
 
     fn never_early(&self, dispatch: &Dispatch) {
-        if self.run.input.pipeline.is_some() {
-            let before = &self.run.steps[..dispatch.step];
-            assert!(
-                before.iter().all(|step| step.status == StepStatus::Succeeded),
-                "never_early: {dispatch:?} in {:?}",
-                self.run
-            );
+        let Some(pipeline) = &self.run.input.pipeline else { return };
+        let done = |step: &usize| self.run.steps[*step].status.is_finished();
+        assert!(pipeline.needs()[dispatch.step].iter().all(done), "never_early: {dispatch:?} in {:?}", self.run);
+        if pipeline.steps[dispatch.step].finally {
+            let others = (0..self.run.steps.len()).filter(|&step| !pipeline.steps[step].finally);
+            assert!(others.into_iter().all(|step| done(&step)), "finally_last: {dispatch:?} in {:?}", self.run);
         }
     }
 
@@ -280,9 +289,7 @@ impl World {
         let mut replayed = self.first.clone();
         self.history.iter().for_each(|event| replayed.apply(event));
         prop_assert_eq!(&replayed, &self.run, "replay: the events do not make the record");
-        if self.run.input.pipeline.is_some() {
-            self.check_order()?;
-        }
+        self.check_attempts()?;
         if let Some(ended) = &self.ended {
             prop_assert_eq!(ended, &self.run, "final: a run changed after its end");
         }
@@ -294,25 +301,25 @@ impl World {
         Ok(())
     }
 
-    fn check_order(&self) -> Result<(), TestCaseError> {
-        let open =
-            self.run.steps.iter().filter(|step| matches!(step.status, StepStatus::Running | StepStatus::Waiting));
-        prop_assert!(open.count() <= 1, "one_at_a_time");
-        let failed = self.run.steps.iter().position(|step| step.status == StepStatus::Failed);
-        if let Some(failed) = failed {
-            let rest = &self.run.steps[failed + 1..];
-            prop_assert!(rest.iter().all(|step| step.status == StepStatus::Skipped), "failure_stops");
-            prop_assert_eq!(self.run.head.status, RunStatus::Failed, "failure_stops");
+    fn check_attempts(&self) -> Result<(), TestCaseError> {
+        for (index, step) in self.run.steps.iter().enumerate() {
+            let numbers: Vec<u32> = step.attempts.iter().map(|attempt| attempt.attempt).collect();
+            let counted: Vec<u32> = (1..).take(numbers.len()).collect();
+            prop_assert_eq!(numbers, counted, "attempts_rise_by_one");
+            if let Some(plan) = &self.plan {
+                prop_assert!(step.attempt <= plan.steps[index].attempts, "attempts_are_bounded");
+            }
         }
         Ok(())
     }
 
-    /// Liveness: all drivers come, everything is delivered, and the run ends as its drivers decided.
+    /// Liveness: all drivers come, everything is delivered, time passes, and the run ends as its drivers decided.
     pub fn settle_down(mut self) -> Result<(), TestCaseError> {
         (0..4).for_each(|driver| self.act(&Action::DriverComes(driver)));
         self.act(&Action::Announce);
+        self.act(&Action::Pause(false));
         for _ in 0..64 {
-            self.act(&Action::Sweep);
+            self.act(&Action::Look(2));
             while let Some(dispatch) = self.queued.pop() {
                 self.reports.push(self.work(&dispatch));
             }
@@ -322,11 +329,28 @@ impl World {
             }
         }
         prop_assert!(self.run.head.status.is_finished(), "liveness: {:?}", self.run);
-        let failed = self.run.steps.iter().any(|step| step.status == StepStatus::Failed);
-        let expected = if failed { RunStatus::Failed } else { RunStatus::Succeeded };
-        prop_assert_eq!(self.run.head.status, expected);
-        if self.run.input.pipeline.is_some() {
-            prop_assert_eq!(failed, self.failing.is_some(), "honest: the run ends as its drivers decided");
+        self.honest()
+    }
+
+    /// The end of a run is what became of its steps.
+    fn honest(&self) -> Result<(), TestCaseError> {
+        let unforgiven = |step: usize| self.plan.as_ref().is_none_or(|plan| !plan.steps[step].forgiven);
+        let with = |status: StepStatus| {
+            let steps = self.run.steps.iter().enumerate();
+            steps.filter(move |(step, record)| record.status == status && unforgiven(*step)).count()
+        };
+        match self.run.head.status {
+            RunStatus::Succeeded => {
+                prop_assert_eq!(with(StepStatus::Failed), 0, "honest");
+                let open = |record: &&StepRecord| matches!(record.status, StepStatus::Skipped | StepStatus::Cancelled);
+                prop_assert_eq!(self.run.steps.iter().filter(open).count(), 0, "honest: {:?}", self.run);
+            }
+            RunStatus::Failed => {
+                let late = self.run.head.message.contains("deadline");
+                prop_assert!(late || with(StepStatus::Failed) > 0, "honest: {:?}", self.run);
+            }
+            RunStatus::Cancelled => prop_assert!(self.run.head.message.starts_with("cancelled"), "honest"),
+            RunStatus::Pending | RunStatus::Running => unreachable!("it has ended"),
         }
         Ok(())
     }

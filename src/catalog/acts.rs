@@ -1,0 +1,172 @@
+//! Acting on runs: each act is a decision of the core, committed here and announced to the engine, which sends what is
+//! owed after it.
+
+use std::sync::Arc;
+
+use super::{Accepted, Catalog, Code, Error};
+use crate::bus::{Message, subject};
+use crate::engine::{self, Input, Rejected};
+use crate::model::{PipelineEvent, Run, RunHead, RunId, RunInput, RunStatus, StepRecord, StepResult, StepStatus};
+use crate::store::{self, runs};
+
+/// How often a lost compare-and-swap is tried again before the caller is told.
+const TRIES: usize = 16;
+
+/// Which steps a repeated run does again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RerunFrom {
+    /// All of them.
+    Start,
+    /// Those that did not succeed, and all that need one of them.
+    Failed,
+    /// The step of this id, and all that need it.
+    Step(String),
+}
+
+impl Catalog {
+    /// Ends a run: what is under way is stopped, what has not begun is skipped, `finally` steps still run. A second
+    /// cancel stops those as well.
+    pub async fn cancel_run(&self, id: RunId, reason: &str) -> Result<Run, Error> {
+        self.act(id, Input::CancelRequested { reason: reason.to_owned() }).await
+    }
+
+    /// Lets no further step of a run go out.
+    pub async fn pause_run(&self, id: RunId) -> Result<Run, Error> {
+        self.act(id, Input::PauseRequested).await
+    }
+
+    /// Lets steps of a paused run go out again.
+    pub async fn resume_run(&self, id: RunId) -> Result<Run, Error> {
+        self.act(id, Input::ResumeRequested).await
+    }
+
+    /// Starts a new run over the same resource and the same pipeline as an ended one had, with the components as they
+    /// are now. Steps that are not done again are carried over with their results.
+    pub async fn rerun(&self, id: RunId, from: &RerunFrom) -> Result<Accepted, Error> {
+        let parent = self.run(id).await?;
+        if !parent.head.status.is_finished() {
+            let text = format!("run {id} has not ended: wait for its end, or cancel it first");
+            return Err(Error::new(Code::RunActive, text));
+        }
+        let again = again(&parent, from)?;
+        let run = self.repetition(&parent, &again).await?;
+        self.accept(&run, Vec::new()).await?;
+        Ok(Accepted { resource: run.input.resource.clone(), run: run.head.id })
+    }
+
+    async fn act(&self, id: RunId, input: Input) -> Result<Run, Error> {
+        for _ in 0..TRIES {
+            let stored = runs::load(self.store.as_ref(), id).await?.ok_or_else(|| super::runs::not_found(id))?;
+            let places = self.bus.places().borrow().clone();
+            let belt = engine::belt(self.clock.now(), &places, &stored.run.input.resource.resource);
+            let events = stored.run.decide(input.clone(), &belt).map_err(|why| refused(id, why))?;
+            if events.is_empty() {
+                return Ok(stored.run);
+            }
+            let mut after = stored.run.clone();
+            for event in &events {
+                after.apply(event);
+            }
+            match runs::commit(self.store.as_ref(), &stored, &after).await {
+                Ok(_) => {
+                    self.announce_change(&after, &stored.run).await;
+                    return Ok(after);
+                }
+                Err(store::Error::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::new(Code::Conflict, format!("run {id} changes too quickly: try again")))
+    }
+
+    /// Tells the engine, and the drivers whose attempts were given up. A lost announcement is made good by the sweep.
+    async fn announce_change(&self, run: &Run, before: &Run) {
+        for signal in engine::unwanted(before, run) {
+            if let Err(error) = self.bus.signal(&signal.0, signal.1).await {
+                tracing::debug!(run = %run.head.id, %error, "a driver could not be told to stop");
+            }
+        }
+        let event = PipelineEvent {
+            event: "run.changed".to_owned(),
+            run_id: run.head.id.to_string(),
+            resource: run.input.resource.clone(),
+            driverresult: StepResult::default(),
+        };
+        let Ok(payload) = store::encode(&event) else { return };
+        let id = format!("{}/changed/{}", run.head.id, uuid::Uuid::new_v4().simple());
+        let message = Message { subject: subject::RUN_CHANGED.to_owned(), id, payload };
+        if let Err(error) = self.bus.publish(message).await {
+            tracing::warn!(run = %run.head.id, %error, "a change could not be announced; the engine finds it");
+        }
+    }
+
+    async fn repetition(&self, parent: &Run, again: &[bool]) -> Result<Run, Error> {
+        let created_at = self.clock.now();
+        let RunInput { resource, pipeline, .. } = parent.input.as_ref();
+        let digests = self.digests(pipeline.as_ref(), &resource.resource).await?;
+        let carried = |(record, again): (&StepRecord, &bool)| {
+            if !again {
+                return record.clone();
+            }
+            let mut fresh = StepRecord::pending(&record.id, &record.driver);
+            fresh.name.clone_from(&record.name);
+            fresh
+        };
+        // Without a pipeline the steps are the drivers that listen when it begins.
+        let steps = if pipeline.is_some() { parent.steps.iter().zip(again).map(carried).collect() } else { Vec::new() };
+        let head = RunHead {
+            id: RunId::new(created_at),
+            status: RunStatus::Pending,
+            message: String::new(),
+            created_at,
+            started_at: None,
+            finished_at: None,
+            ending: None,
+            paused: false,
+            parent: Some(parent.head.id),
+            ..parent.head.clone()
+        };
+        let input = RunInput { resource: resource.clone(), pipeline: pipeline.clone(), digests };
+        Ok(Run { head, input: Arc::new(input), steps })
+    }
+}
+
+/// For each step, whether it is done again.
+fn again(parent: &Run, from: &RerunFrom) -> Result<Vec<bool>, Error> {
+    let Some(pipeline) = &parent.input.pipeline else { return Ok(Vec::new()) };
+    let first = |record: &StepRecord| match from {
+        RerunFrom::Start => true,
+        RerunFrom::Failed => record.status != StepStatus::Succeeded,
+        RerunFrom::Step(id) => record.id == *id,
+    };
+    let mut again: Vec<bool> = parent.steps.iter().map(first).collect();
+    if !again.contains(&true) {
+        let text = match from {
+            RerunFrom::Step(id) => format!("run {} has no step \"{id}\"", parent.head.id),
+            _ => format!("every step of run {} succeeded: name a step, or start", parent.head.id),
+        };
+        return Err(Error::new(Code::Invalid, text));
+    }
+    let needs = pipeline.needs();
+    let finally = |step: usize| pipeline.steps.get(step).is_some_and(|step| step.finally);
+    // What needs a step that is done again is done again; a step can only need what can be before it, so that as many
+    // rounds as there are steps are enough.
+    for _ in 0..again.len() {
+        for step in 0..again.len() {
+            let needed = needs.get(step).is_some_and(|needs| needs.iter().any(|&need| again.get(need) == Some(&true)));
+            if let Some(done_again) = again.get_mut(step).filter(|_| needed || finally(step)) {
+                *done_again = true;
+            }
+        }
+    }
+    // A step that failed or was skipped cannot be carried over as if it had succeeded.
+    for (record, done_again) in parent.steps.iter().zip(&mut again) {
+        *done_again |= record.status != StepStatus::Succeeded;
+    }
+    Ok(again)
+}
+
+fn refused(id: RunId, why: Rejected) -> Error {
+    let code = if why == Rejected::Finished { Code::RunEnded } else { Code::Invalid };
+    Error::new(code, format!("run {id}: {why}"))
+}

@@ -1,0 +1,68 @@
+//! `conveyor run cancel|pause|resume|rerun`: acts on runs.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::output::{self, Format};
+use super::run::resolve;
+use super::{Context, Error, Exit};
+
+/// Which run to end, and why.
+#[derive(Debug, Args)]
+pub struct Cancel {
+    /// The run's id, the beginning of it, or @latest.
+    id: String,
+    /// Shown in the record.
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+/// Which run to do again.
+#[derive(Debug, Args)]
+pub struct Rerun {
+    /// The run's id, the beginning of it, or @latest.
+    id: String,
+    /// What is done again: `failed` for what did not succeed, `start` for everything, or a step's id for it and what
+    /// needs it.
+    #[arg(long, default_value = "failed", value_name = "failed|start|STEP")]
+    from: String,
+}
+
+pub(super) async fn cancel(cancel: &Cancel, context: &Context) -> Result<Exit, Error> {
+    act("cancel", &cancel.id, &[("reason", &cancel.reason)], context).await
+}
+
+/// `pause` and `resume`, which need nothing but the run.
+pub(super) async fn plain(verb: &str, id: &str, context: &Context) -> Result<Exit, Error> {
+    act(verb, id, &[], context).await
+}
+
+pub(super) async fn rerun(rerun: &Rerun, context: &Context) -> Result<Exit, Error> {
+    act("rerun", &rerun.id, &[("from", &rerun.from)], context).await
+}
+
+async fn act(verb: &str, id: &str, query: &[(&str, &str)], context: &Context) -> Result<Exit, Error> {
+    let id = resolve(&context.client, id).await?;
+    let answer = context.client.act(&["runs", &id, verb], query).await?;
+    if context.output.format == Format::Json {
+        output::value(&answer.body)?;
+        return Ok(Exit::Ok);
+    }
+    let text = match field(&answer.body, "runid") {
+        Some(run) => format!("run {id} is done again as run {run}"),
+        None => format!("run {id}: {}", state(&answer.body)),
+    };
+    context.output.line(&text)?;
+    Ok(Exit::Ok)
+}
+
+/// Where a run stands after an act, in words.
+fn state(run: &Value) -> String {
+    let ending = field(run, "ending").map(|ending| format!(", ending as {ending}")).unwrap_or_default();
+    let paused = if run.get("paused") == Some(&Value::Bool(true)) { ", paused" } else { "" };
+    format!("{}{ending}{paused}", field(run, "status").unwrap_or("?"))
+}
+
+fn field<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    value.get(name)?.as_str()
+}
