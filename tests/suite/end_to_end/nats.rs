@@ -97,6 +97,9 @@ fn comparable(mut run: RunView) -> Value {
     for step in &mut run.steps {
         (step.started_at, step.finished_at) = (None, None);
         step.place.clear();
+        for attempt in &mut step.attempts {
+            (attempt.started_at, attempt.finished_at) = (None, jiff::Timestamp::UNIX_EPOCH);
+        }
     }
     let mut value = serde_json::to_value(run).unwrap();
     for field in ["id", "created_at", "started_at", "finished_at"] {
