@@ -4,6 +4,7 @@
 
 mod in_process;
 mod jetstream;
+mod patience;
 pub mod subject;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use in_process::InProcessBus;
 pub use jetstream::JetStreamBus;
+pub use patience::subscribed;
 
 use crate::config;
 

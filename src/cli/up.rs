@@ -54,7 +54,8 @@ pub(super) async fn run(up: Up, output: Output) -> Result<Exit, Error> {
 /// The log goes to stderr: for people on a terminal, as JSON for everything else.
 fn start_log() -> Result<(), Error> {
     let words = ["CONVEYOR_LOG", "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
-    let words = words.unwrap_or_else(|| "info".to_owned());
+    // The client of NATS tells every try to connect, several a second while the server is away.
+    let words = words.unwrap_or_else(|| "info,async_nats=warn".to_owned());
     let filter = EnvFilter::try_new(&words).map_err(|error| Error::Usage {
         what: format!("\"{words}\" is not a log filter: {error}"),
         fix: "set CONVEYOR_LOG to something like `info` or `info,conveyor::engine=debug`".to_owned(),

@@ -41,15 +41,8 @@ impl Worker {
             max_in_flight: self.concurrency.max(1),
             ack_wait: self.parts.config.ack_wait(),
         };
-        while !stop.is_cancelled() {
-            match self.parts.bus.subscribe(consumer.clone()).await {
-                Ok(subscription) => self.take(subscription, &stop).await,
-                Err(error) => tracing::warn!(driver = self.name, %error, "the driver cannot take steps; trying again"),
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(Duration::from_millis(250)) => {}
-            }
+        while let Some(subscription) = bus::subscribed(&self.parts.bus, &consumer, &stop).await {
+            self.take(subscription, &stop).await;
         }
     }
 

@@ -72,21 +72,14 @@ async fn intake(parts: Parts, workers: Workers, stop: CancellationToken) {
         max_in_flight: parts.config.engine.max_in_flight,
         ack_wait: parts.config.ack_wait(),
     };
-    while !stop.is_cancelled() {
-        match parts.bus.subscribe(consumer.clone()).await {
-            Ok(mut subscription) => loop {
-                let delivery = tokio::select! {
-                    () = stop.cancelled() => return,
-                    delivery = subscription.next() => delivery,
-                };
-                let Some(delivery) = delivery else { break };
-                accept(&parts, &workers, delivery).await;
-            },
-            Err(error) => tracing::warn!(%error, "the engine cannot take events; trying again"),
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_millis(250)) => {}
+    while let Some(mut subscription) = bus::subscribed(&parts.bus, &consumer, &stop).await {
+        loop {
+            let delivery = tokio::select! {
+                () = stop.cancelled() => return,
+                delivery = subscription.next() => delivery,
+            };
+            let Some(delivery) = delivery else { break };
+            accept(&parts, &workers, delivery).await;
         }
     }
 }

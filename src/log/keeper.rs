@@ -1,12 +1,11 @@
 //! Takes log lines from the bus and stores them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::{NewLine, SharedLogs};
-use crate::bus::{Consumer, Delivery, SharedBus, Stream, subject};
+use crate::bus::{self, Consumer, Delivery, SharedBus, Stream, subject};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::model::LogLine;
@@ -37,26 +36,19 @@ impl Keeper {
             max_in_flight: self.config.log.queue.max(1),
             ack_wait: self.config.ack_wait(),
         };
-        while !stop.is_cancelled() {
-            match self.bus.subscribe(consumer.clone()).await {
-                Ok(mut subscription) => loop {
-                    let first = tokio::select! {
-                        () = stop.cancelled() => return,
-                        delivery = subscription.next() => delivery,
-                    };
-                    let Some(first) = first else { break };
-                    let mut batch = vec![first];
-                    while batch.len() < BATCH {
-                        let Some(next) = subscription.try_next() else { break };
-                        batch.push(next);
-                    }
-                    self.store(&batch).await;
-                },
-                Err(error) => tracing::warn!(%error, "log lines cannot be taken; trying again"),
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(Duration::from_millis(250)) => {}
+        while let Some(mut subscription) = bus::subscribed(&self.bus, &consumer, &stop).await {
+            loop {
+                let first = tokio::select! {
+                    () = stop.cancelled() => return,
+                    delivery = subscription.next() => delivery,
+                };
+                let Some(first) = first else { break };
+                let mut batch = vec![first];
+                while batch.len() < BATCH {
+                    let Some(next) = subscription.try_next() else { break };
+                    batch.push(next);
+                }
+                self.store(&batch).await;
             }
         }
     }
