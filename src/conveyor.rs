@@ -18,7 +18,7 @@ use crate::engine::{self, Engine};
 use crate::log::{Keeper, MemoryLogs, SharedLogs, SqliteLogs};
 use crate::metrics::Metrics;
 use crate::model::{DriverResult, Invalid, RunHead, RunId};
-use crate::store::{self, MemoryStore, Revision, SharedStore, SqliteStore, keys};
+use crate::store::{self, MemoryStore, SharedStore, SqliteStore, keys};
 use crate::{blob, bus, log};
 
 /// Everything but the HTTP server, running inside this program: the engine, the driver manager and the catalog that they
@@ -138,18 +138,17 @@ impl Conveyor {
     /// # Errors
     /// If there is no such run, or the store does not answer.
     pub async fn wait(&self, run: RunId) -> Result<RunView, catalog::Error> {
-        let store = &self.catalog.store;
-        self.catalog.run(run).await?;
+        let key = keys::run(run);
+        let (entry, mut changes) = store::follow(self.catalog.store.as_ref(), &key).await?;
+        let mut value = entry.map(|entry| entry.value);
         loop {
-            let mut changes = store.watch(&keys::run(run), Revision::START).await?;
-            while let Some(change) = changes.next().await {
-                let change = change?;
-                let Some(value) = change.value else { break };
-                let head: RunHead = store::decode(&change.key, &value)?;
-                if head.status.is_finished() {
-                    return Ok(self.catalog.run(run).await?.into());
-                }
+            // A run that is not there, or not any more, is said to be missing.
+            let Some(head) = value else { return Ok(self.catalog.run(run).await?.into()) };
+            if store::decode::<RunHead>(&key, &head)?.status.is_finished() {
+                return Ok(self.catalog.run(run).await?.into());
             }
+            let closed = || store::Error::Unavailable("the store was closed".to_owned());
+            value = changes.next().await.ok_or_else(closed)??.value;
         }
     }
 

@@ -20,7 +20,7 @@ use super::runs::run_id;
 use crate::catalog::{Code, Error};
 use crate::log::{Query, StoredLine};
 use crate::model::{LogLine, RunHead, RunId};
-use crate::store::{self, Revision, Watch, keys};
+use crate::store::{self, Watch, keys};
 
 /// Which log lines.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -95,9 +95,10 @@ async fn open(
         let text = "as many log streams are open as api.streams allows: try again later";
         ApiError::from(Error::new(Code::Unavailable, text))
     })?;
+    let (head, changes) = store::follow(state.catalog.store.as_ref(), &keys::run(run)).await.map_err(Error::from)?;
     // A run that is not there is a 404, not an endless stream.
-    state.catalog.run(run).await?;
-    let changes = state.catalog.store.watch(&keys::run(run), Revision::START).await.map_err(Error::from)?;
+    let head = head.ok_or_else(|| Error::new(Code::RunNotFound, format!("no run {run}")))?;
+    let finished = is_finished(&head.key, &head.value);
     let heartbeat = Duration::from_millis(state.catalog.config.log.heartbeat_ms.max(100));
     state.catalog.metrics.streams.inc();
     let follower = Follower {
@@ -105,7 +106,7 @@ async fn open(
         query: Query { run: Some(run.to_string()), driver, pipeline: None, after: 0, limit: 1_000 },
         changes: Some(changes),
         ready: VecDeque::new(),
-        finished: false,
+        finished,
         last: false,
         state,
         _permit: permit,
@@ -182,6 +183,10 @@ async fn ended(changes: &mut Option<Watch>) -> bool {
         *changes = None;
         return true;
     };
-    let head: Option<RunHead> = change.value.and_then(|value| store::decode(&change.key, &value).ok());
-    head.is_none_or(|head| head.status.is_finished())
+    change.value.is_none_or(|value| is_finished(&change.key, &value))
+}
+
+/// Whether the head of a run says that it has ended.
+fn is_finished(key: &str, head: &[u8]) -> bool {
+    store::decode::<RunHead>(key, head).is_ok_and(|head| head.status.is_finished())
 }

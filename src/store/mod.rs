@@ -244,3 +244,12 @@ pub async fn read<T: DeserializeOwned>(store: &dyn Store, key: &str) -> Result<O
     let Some(entry) = store.get(key).await? else { return Ok(None) };
     Ok(Some((decode(key, &entry.value)?, entry.revision)))
 }
+
+/// The entry at `key` as it is now, and every later change to keys that begin with it.
+///
+/// A watch from [`Revision::START`] would tell the same, but a backend may read its whole history for it.
+pub async fn follow(store: &dyn Store, key: &str) -> Result<(Option<Entry>, Watch), Error> {
+    let page = store.list(List::prefix(key, 1)).await?;
+    let changes = store.watch(key, page.revision).await?;
+    Ok((page.entries.into_iter().next(), changes))
+}
