@@ -1,6 +1,7 @@
 //! Drivers: components that are uploaded, and whoever else is connected.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -11,6 +12,9 @@ use super::{Catalog, Code, Error};
 use crate::bus::{Message, Place, subject};
 use crate::model::{Digest, Driver, DriverMessage, check_driver_name, check_name};
 use crate::store::{self, List, Write, keys};
+
+/// How long an upload or a removal waits for the driver's place.
+const PLACE: Duration = Duration::from_secs(2);
 
 /// Where a driver runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -80,6 +84,7 @@ impl Catalog {
             uploaded_at: self.clock.now(),
         };
         self.store.transact(vec![Write::put(keys::driver(name), store::encode(&driver)?)]).await?;
+        self.until_place(name, true).await;
         Ok((self.component_view(driver), before.is_none()))
     }
 
@@ -113,7 +118,18 @@ impl Catalog {
             return Err(Error::new(Code::DriverIsRemote, text));
         }
         self.store.transact(vec![Write::delete(keys::driver(name))]).await?;
+        self.until_place(name, false).await;
         Ok(())
+    }
+
+    /// Waits until the driver manager has taken or given up a driver's place, so that the caller's next request finds
+    /// what this one did. While the bus is away that takes longer than anybody should wait.
+    async fn until_place(&self, name: &str, there: bool) {
+        let mut places = self.bus.places();
+        let settled = places.wait_for(|places| places.contains_key(name) == there);
+        if tokio::time::timeout(PLACE, settled).await.is_err() {
+            tracing::warn!(driver = name, there, "the place of a driver is not settled yet");
+        }
     }
 
     /// Publishes a message for whoever listens on `events.application`.
