@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
@@ -116,7 +117,7 @@ impl Builder {
         let bus = connect(&config).await?;
         let host = ComponentHost::new(&config, blobs.clone())?;
         let catalog = Catalog { store, bus, blobs, logs, host, clock, metrics, config };
-        Ok(Conveyor::run(catalog, self.natives))
+        Ok(Conveyor::run(catalog, self.natives).await)
     }
 }
 
@@ -162,20 +163,22 @@ impl Conveyor {
         let _ = (&mut self.keeper).await;
     }
 
-    fn run(catalog: Catalog, natives: Vec<NativeDriver>) -> Self {
+    async fn run(catalog: Catalog, natives: Vec<NativeDriver>) -> Self {
         let (stop_drivers, stop_engine) = (CancellationToken::new(), CancellationToken::new());
         let Catalog { store, bus, logs, host, clock, metrics, config, .. } = catalog.clone();
+        let parts =
+            driver::Parts { store: store.clone(), bus: bus.clone(), metrics: metrics.clone(), config: config.clone() };
+        let mut manager = Manager::start(&parts, host, natives, &stop_drivers);
+        // The drivers before the engine: a run without a pipeline that was left over would be told to none of them.
+        let unfinished = stop_drivers.clone().drop_guard();
+        let patience = Duration::from_millis(config.bus.timeout_ms);
+        if tokio::time::timeout(patience, manager.started()).await.is_err() {
+            tracing::warn!("not every driver has its place yet; starting without");
+        }
+        unfinished.disarm();
         let keeper = Keeper { bus: bus.clone(), logs, metrics: metrics.clone(), config: config.clone() };
         let keeper = tokio::spawn(keeper.run(stop_engine.clone()));
-        let parts = engine::Parts {
-            store: store.clone(),
-            bus: bus.clone(),
-            clock,
-            metrics: metrics.clone(),
-            config: config.clone(),
-        };
-        let engine = Engine::start(parts, stop_engine.clone());
-        let manager = Manager::start(&driver::Parts { store, bus, metrics, config }, host, natives, &stop_drivers);
+        let engine = Engine::start(engine::Parts { store, bus, clock, metrics, config }, stop_engine.clone());
         Self { catalog, engine, manager, keeper, stop_drivers, stop_engine }
     }
 }

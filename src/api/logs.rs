@@ -11,6 +11,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
 use utoipa::IntoParams;
 
 use super::State;
@@ -106,7 +107,7 @@ async fn open(
         query: Query { run: Some(run.to_string()), driver, pipeline: None, after: 0, limit: 1_000 },
         changes: Some(changes),
         ready: VecDeque::new(),
-        finished,
+        until: finished.then(Instant::now),
         last: false,
         state,
         _permit: permit,
@@ -126,8 +127,8 @@ struct Follower {
     query: Query,
     changes: Option<Watch>,
     ready: VecDeque<StoredLine>,
-    /// The run has ended.
-    finished: bool,
+    /// Set when the run has ended: until then late lines are waited for.
+    until: Option<Instant>,
     /// And the time for late lines is over.
     last: bool,
     _permit: OwnedSemaphorePermit,
@@ -156,15 +157,17 @@ impl Follower {
     /// Waits for a newer line, the run's end or, after that, the end of the time for late lines.
     async fn wait(&mut self) {
         let stop = self.state.stop.clone();
-        if self.finished {
-            let grace = Duration::from_millis(self.state.catalog.config.log.grace_ms);
-            self.last = tokio::time::timeout(grace, self.newest.changed()).await.is_err() || stop.is_cancelled();
+        if let Some(until) = self.until {
+            // Lines of other runs wake us as well, so the time is looked at first: under load they never pause.
+            let late = tokio::time::timeout_at(until, self.newest.changed());
+            self.last = Instant::now() >= until || late.await.is_err() || stop.is_cancelled();
             return;
         }
+        let grace = Duration::from_millis(self.state.catalog.config.log.grace_ms);
         tokio::select! {
             () = stop.cancelled() => self.last = true,
             _ = self.newest.changed() => {}
-            ended = ended(&mut self.changes) => self.finished = ended,
+            ended = ended(&mut self.changes) => self.until = ended.then(|| Instant::now() + grace),
         }
     }
 }

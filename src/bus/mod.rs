@@ -191,6 +191,13 @@ impl Subscription {
         self.deliveries.recv().await
     }
 
+    /// Ends the subscription and gives what was delivered and not taken, to be answered.
+    #[must_use]
+    pub fn close(mut self) -> Vec<Delivery> {
+        self.deliveries.close();
+        std::iter::from_fn(|| self.deliveries.try_recv().ok()).collect()
+    }
+
     /// A delivery that is here already.
     pub fn try_next(&mut self) -> Option<Delivery> {
         self.deliveries.try_recv().ok()

@@ -14,6 +14,8 @@ pub async fn subscribed(bus: &SharedBus, consumer: &Consumer, stop: &Cancellatio
     let mut pause = PAUSES.0;
     loop {
         let subscription = tokio::select! {
+            biased;
+            // Given up at once: a request of ours that came late would undo the shape that a successor has given.
             () = stop.cancelled() => return None,
             subscription = bus.subscribe(consumer.clone()) => subscription,
         };

@@ -1,12 +1,13 @@
 //! Carries a driver's log lines onto the bus, as the SDK loggers of remote drivers do (wire protocol 2.5).
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{Line, LogSink, Parts};
 use crate::bus::{Message, subject};
 use crate::model::{LogLine, RunId};
 
-/// The end of a [`LogSink`] of one call: publishes every line until the last sink is gone.
+/// The end of a [`LogSink`] of one call: publishes every line until the last sink is gone or the call has ended.
 pub(super) struct LogPump {
     parts: Parts,
     lines: mpsc::Receiver<Line>,
@@ -31,11 +32,21 @@ impl LogPump {
         (sink, Self { parts: parts.clone(), lines, run, template, prefix })
     }
 
-    /// Publishes until the sinks are gone. A line that the bus does not take is lost: a log must not stop the work.
-    pub(super) async fn run(mut self) {
+    /// Publishes until the sinks are gone. Once the call has `ended`, only what was written before: a driver may have left
+    /// a sink with a task of its own that never ends. A line that the bus does not take is lost: a log must not stop the
+    /// work.
+    pub(super) async fn run(mut self, ended: CancellationToken) {
         let subject = subject::logs(self.run);
         let mut number = 0_u64;
-        while let Some(line) = self.lines.recv().await {
+        loop {
+            let line = tokio::select! {
+                () = ended.cancelled(), if !self.lines.is_closed() => {
+                    self.lines.close();
+                    continue;
+                }
+                line = self.lines.recv() => line,
+            };
+            let Some(line) = line else { return };
             number += 1;
             let mut record = LogLine {
                 timestamp: line.at.to_string(),

@@ -1,6 +1,7 @@
 //! The in-process driver manager: takes steps from the bus as a remote driver would, and calls a [`Reconciler`].
 
 pub mod component;
+mod in_hand;
 mod logs;
 mod native;
 mod registry;

@@ -2,10 +2,12 @@
 //! us. Follows the store, so that an upload on any node takes effect on all.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,13 +22,18 @@ use crate::store::{self, List, keys};
 #[derive(Debug)]
 pub struct Manager {
     tasks: TaskTracker,
+    starting: mpsc::Receiver<Infallible>,
 }
+
+/// Held by all who have not yet tried to take their places for the first time.
+pub(super) type Starting = mpsc::Sender<Infallible>;
 
 impl Manager {
     /// Starts the workers of the embedding program's own drivers, and of the components as the store lists them.
     #[must_use]
     pub fn start(parts: &Parts, host: ComponentHost, natives: Vec<NativeDriver>, stop: &CancellationToken) -> Self {
         let tasks = TaskTracker::new();
+        let (sender, starting) = mpsc::channel(1);
         for native in natives {
             let worker = Worker {
                 parts: parts.clone(),
@@ -35,12 +42,20 @@ impl Manager {
                 reconciler: native.reconciler,
                 concurrency: parts.config.component.driver_concurrency,
             };
-            tasks.spawn(worker.run(stop.clone()));
+            tasks.spawn(worker.run(Some(sender.clone()), stop.clone()));
         }
-        let follower = Follower { parts: parts.clone(), host, tasks: tasks.clone(), running: HashMap::new() };
+        let running = HashMap::new();
+        let follower = Follower { parts: parts.clone(), host, tasks: tasks.clone(), running, starting: Some(sender) };
         tasks.spawn(follower.run(stop.clone()));
         tasks.close();
-        Self { tasks }
+        Self { tasks, starting }
+    }
+
+    /// Waits until every driver has its place, or has found that the bus does not give it one now. Before that, a resource
+    /// without a pipeline would go to nobody.
+    pub async fn started(&mut self) {
+        // Nothing is ever sent; it ends when the last sender is dropped.
+        let _ = self.starting.recv().await;
     }
 
     /// Waits until all tasks have ended.
@@ -60,6 +75,8 @@ struct Follower {
     host: ComponentHost,
     tasks: TaskTracker,
     running: HashMap<String, Running>,
+    /// Until the drivers were listed for the first time.
+    starting: Option<Starting>,
 }
 
 impl Follower {
@@ -95,6 +112,7 @@ impl Follower {
         for driver in listed {
             self.assert(driver, stop);
         }
+        self.starting = None;
         let mut changes = self.parts.store.watch(keys::DRIVERS, page.revision).await?;
         while let Some(change) = changes.next().await {
             let change = change?;
@@ -125,7 +143,7 @@ impl Follower {
             concurrency: self.parts.config.component.driver_concurrency,
         };
         let stop = stop.child_token();
-        self.tasks.spawn(worker.run(stop.clone()));
+        self.tasks.spawn(worker.run(self.starting.clone(), stop.clone()));
         self.running.insert(driver.name.clone(), Running { driver, component, stop });
     }
 

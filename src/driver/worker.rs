@@ -10,7 +10,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::in_hand::{Hold, InHand, Taken};
 use super::logs::LogPump;
+use super::registry::Starting;
 use super::unwanted::Unwanted;
 use super::{Failure, Parts, Reconciler, Request};
 use crate::bus::{self, Consumer, Delivery, Stream, subject};
@@ -19,6 +21,10 @@ use crate::model::{CancelSignal, DriverMessage, DriverResult, PipelineEvent, Res
 
 /// How long a result is offered to a bus that does not take it before its step is given back to be done again.
 const OFFER: Duration = Duration::from_mins(1);
+
+/// How long the bus may take for the lines that a call left behind; what it has not taken by then is lost. A log must
+/// not hold up the work.
+const LAST_LINES: Duration = Duration::from_secs(10);
 
 /// A driver's work in this process.
 #[derive(Clone)]
@@ -33,7 +39,7 @@ pub(super) struct Worker {
 impl Worker {
     /// Works until told to stop. What is under way then may end within `api.drain_ms`; what does not is not acknowledged
     /// and comes again elsewhere.
-    pub(super) async fn run(self, stop: CancellationToken) {
+    pub(super) async fn run(self, starting: Option<Starting>, stop: CancellationToken) {
         let consumer = Consumer {
             stream: Stream::Messages,
             name: self.name.clone(),
@@ -41,12 +47,24 @@ impl Worker {
             max_in_flight: self.concurrency.max(1),
             ack_wait: self.parts.config.ack_wait(),
         };
-        while let Some(subscription) = bus::subscribed(&self.parts.bus, &consumer, &stop).await {
-            self.take(subscription, &stop).await;
+        let in_hand = InHand::default();
+        let first = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            first = self.parts.bus.subscribe(consumer.clone()) => first.ok(),
+        };
+        drop(starting);
+        let mut next = match first {
+            Some(subscription) => Some(subscription),
+            None => bus::subscribed(&self.parts.bus, &consumer, &stop).await,
+        };
+        while let Some(subscription) = next {
+            self.take(subscription, &in_hand, &stop).await;
+            next = bus::subscribed(&self.parts.bus, &consumer, &stop).await;
         }
     }
 
-    async fn take(&self, mut subscription: bus::Subscription, stop: &CancellationToken) {
+    async fn take(&self, mut subscription: bus::Subscription, in_hand: &InHand, stop: &CancellationToken) {
         let permits = Arc::new(Semaphore::new(self.concurrency.max(1)));
         let calls = TaskTracker::new();
         let halt = CancellationToken::new();
@@ -56,21 +74,32 @@ impl Worker {
             Err(error) => tracing::warn!(driver = self.name, %error, "attempts of this driver cannot be cancelled"),
         }
         loop {
-            let delivery = tokio::select! {
+            // The permit first, so that nothing is held that cannot be begun.
+            let next = async { Some((permits.clone().acquire_owned().await.ok()?, subscription.next().await?)) };
+            let next = tokio::select! {
                 () = stop.cancelled() => break,
-                delivery = subscription.next() => delivery,
+                next = next => next,
             };
-            let Some(delivery) = delivery else { break };
-            let Ok(permit) = permits.clone().acquire_owned().await else { break };
+            let Some((permit, delivery)) = next else { break };
+            let hold = match in_hand.take(&delivery.id) {
+                Taken::New(hold) => hold,
+                Taken::UnderWay => continue,
+                Taken::Done => {
+                    self.acknowledge(&delivery).await;
+                    continue;
+                }
+            };
             let (worker, halt, unwanted) = (self.clone(), halt.clone(), unwanted.clone());
             calls.spawn(async move {
                 tokio::select! {
                     () = halt.cancelled() => {}
-                    () = worker.attempt(delivery, &unwanted) => {}
+                    () = worker.attempt(delivery, hold, &unwanted) => {}
                 }
                 drop(permit);
             });
         }
+        // Before the calls have ended: a successor at the same place must not share the messages with us.
+        give_back(subscription).await;
         calls.close();
         let drain = Duration::from_millis(self.parts.config.api.drain_ms);
         if tokio::time::timeout(drain, calls.wait()).await.is_err() {
@@ -83,7 +112,7 @@ impl Worker {
         }
     }
 
-    async fn attempt(&self, delivery: Delivery, unwanted: &Unwanted) {
+    async fn attempt(&self, delivery: Delivery, hold: Hold, unwanted: &Unwanted) {
         let (message, resource) = match read(&delivery) {
             Ok(read) => read,
             Err(problem) => {
@@ -103,14 +132,21 @@ impl Worker {
         };
         let wanted = unwanted.begin(attempt);
         let result = tokio::select! {
-            () = wanted.cancelled() => return self.acknowledge(&delivery).await,
+            () = wanted.cancelled() => {
+                hold.done();
+                return self.acknowledge(&delivery).await;
+            }
             result = self.reconcile(&message, &resource, &delivery) => result,
         };
         drop(wanted);
         match self.report(&message, resource, result, &delivery).await {
-            Ok(()) => self.acknowledge(&delivery).await,
+            Ok(()) => {
+                hold.done();
+                self.acknowledge(&delivery).await;
+            }
             Err(error) => {
                 tracing::warn!(driver = self.name, %error, "a result cannot be published; the step is given back");
+                drop(hold);
                 // If this is lost too, the step comes again by itself.
                 let _ = delivery.acker.nak(Duration::from_secs(1)).await;
             }
@@ -119,27 +155,18 @@ impl Worker {
 
     /// Calls the driver and meanwhile says that the step is being worked on.
     async fn reconcile(&self, message: &DriverMessage, resource: &Resource, delivery: &Delivery) -> DriverResult {
-        let request = match self.request(message, resource) {
+        let (request, pump) = match self.request(message, resource) {
             Ok((request, pump)) => (request, pump),
             Err(problem) => return Failure::NotCallable(problem).into(),
         };
-        let (request, pump) = request;
         let began = Instant::now();
         let counted = Counted::new(&self.parts.metrics.component_calls);
-        let pumped = tokio::spawn(pump.run());
+        let ended = CancellationToken::new();
+        let mut pumped = AbortOnDrop(tokio::spawn(pump.run(ended.clone())));
         // A task of its own, so that a driver that panics fails its step and nothing else.
         let reconciler = self.reconciler.clone();
-        let call = tokio::spawn(async move { reconciler.reconcile(request).await });
-        let mut call = AbortOnDrop(call);
-        let outcome = loop {
-            tokio::select! {
-                outcome = &mut call.0 => break outcome,
-                () = tokio::time::sleep(self.parts.config.ack_wait() / 3) => {
-                    // A lost sign only means that the step may be delivered a second time.
-                    let _ = delivery.acker.in_progress().await;
-                }
-            }
-        };
+        let mut call = AbortOnDrop(tokio::spawn(async move { reconciler.reconcile(request).await }));
+        let outcome = self.in_progress(delivery, &mut call.0).await;
         drop(counted);
         let result = match outcome {
             Ok(outcome) => outcome,
@@ -148,8 +175,26 @@ impl Worker {
         };
         self.observe(&result, began);
         // The log is complete before the result can end the run.
-        let _ = pumped.await;
+        ended.cancel();
+        let last_lines = tokio::time::timeout(LAST_LINES, &mut pumped.0);
+        if self.in_progress(delivery, last_lines).await.is_err() {
+            tracing::warn!(driver = self.name, run = message.run_id, "the last log lines of a call are lost");
+        }
         result.unwrap_or_else(DriverResult::from)
+    }
+
+    /// Waits for work and meanwhile says that the step is being worked on.
+    async fn in_progress<T>(&self, delivery: &Delivery, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(self.parts.config.ack_wait() / 3) => {
+                    // A lost sign only means that the step may be delivered a second time.
+                    let _ = delivery.acker.in_progress().await;
+                }
+            }
+        }
     }
 
     fn request(&self, message: &DriverMessage, resource: &Resource) -> Result<(Request, LogPump), String> {
@@ -196,17 +241,20 @@ impl Worker {
         delivery: &Delivery,
     ) -> Result<(), bus::Error> {
         let mut result = result;
+        let mut replaced = false;
         let until = Instant::now() + OFFER;
         loop {
             let published = self.parts.bus.publish(self.result_message(message, &resource, &result)?).await;
             match published {
                 Ok(()) => return Ok(()),
-                Err(error) if error.is_retryable() && Instant::now() < until => {
+                Err(bus::Error::Refused(reason)) if !replaced => {
+                    replaced = true;
+                    result = DriverResult::failure(format!("the result cannot be published: {reason}"));
+                }
+                Err(error) if Instant::now() < until => {
+                    tracing::debug!(driver = self.name, %error, "a result is offered again");
                     let _ = delivery.acker.in_progress().await;
                     tokio::time::sleep(Duration::from_millis(250)).await;
-                }
-                Err(bus::Error::Refused(reason)) if result.data != serde_json::Value::Null => {
-                    result = DriverResult::failure(format!("the result cannot be published: {reason}"));
                 }
                 Err(error) => return Err(error),
             }
@@ -262,12 +310,20 @@ impl Drop for Counted {
     }
 }
 
-/// Ends the call when the worker is told to stop in the middle of it.
-struct AbortOnDrop(tokio::task::JoinHandle<Result<DriverResult, Failure>>);
+/// Ends the task when the worker is told to stop in the middle of it.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
 
-impl Drop for AbortOnDrop {
+impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// Ends a subscription. What it holds and nobody has begun goes to the next one at once, not only after the `ack_wait`.
+async fn give_back(subscription: bus::Subscription) {
+    for delivery in subscription.close() {
+        // If this is lost, it comes again by itself.
+        let _ = delivery.acker.nak(Duration::ZERO).await;
     }
 }
 

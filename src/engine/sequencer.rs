@@ -19,6 +19,8 @@ use crate::model::{DriverReport, PipelineEvent, RunId};
 #[derive(Debug)]
 pub struct Engine {
     tasks: TaskTracker,
+    halt: CancellationToken,
+    drain: Duration,
 }
 
 /// The workers' queues.
@@ -32,22 +34,28 @@ impl Engine {
     #[must_use]
     pub fn start(parts: Parts, stop: CancellationToken) -> Self {
         let tasks = TaskTracker::new();
+        let halt = CancellationToken::new();
+        let drain = Duration::from_millis(parts.config.api.drain_ms);
         let mut queues = Vec::new();
         for _ in 0..parts.config.engine.workers.max(1) {
             let (queue, jobs) = mpsc::channel(256);
             queues.push(queue);
-            tasks.spawn(Worker::new(parts.clone()).run(jobs, stop.clone()));
+            tasks.spawn(Worker::new(parts.clone()).run(jobs, halt.clone()));
         }
         let workers = Workers { queues };
         tasks.spawn(recovery::sweep(parts.clone(), workers.clone(), stop.clone()));
         tasks.spawn(intake(parts, workers, stop));
         tasks.close();
-        Self { tasks }
+        Self { tasks, halt, drain }
     }
 
-    /// Waits until all tasks have ended.
+    /// Waits until all tasks have ended. The workers finish what has been handed to them, for as long as requests may go
+    /// on after the signal to stop: a result that is here and not recorded means that its step is done again.
     pub async fn stopped(&self) {
-        self.tasks.wait().await;
+        if tokio::time::timeout(self.drain, self.tasks.wait()).await.is_err() {
+            self.halt.cancel();
+            self.tasks.wait().await;
+        }
     }
 }
 
@@ -75,12 +83,19 @@ async fn intake(parts: Parts, workers: Workers, stop: CancellationToken) {
     while let Some(mut subscription) = bus::subscribed(&parts.bus, &consumer, &stop).await {
         loop {
             let delivery = tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return accept_all(&parts, &workers, subscription).await,
                 delivery = subscription.next() => delivery,
             };
             let Some(delivery) = delivery else { break };
             accept(&parts, &workers, delivery).await;
         }
+    }
+}
+
+/// Accepts what has been delivered already.
+async fn accept_all(parts: &Parts, workers: &Workers, mut subscription: bus::Subscription) {
+    while let Some(delivery) = subscription.try_next() {
+        accept(parts, workers, delivery).await;
     }
 }
 

@@ -11,7 +11,7 @@ use super::event::Event;
 use super::machine::{Effect, Input, Rejected};
 use super::sequencer::{acknowledge, give_back};
 use super::{Parts, dispatch};
-use crate::bus::{self, Delivery};
+use crate::bus::{self, Delivery, Health};
 use crate::metrics::{DriverOutcome, Metrics};
 use crate::model::{DriverReport, DriverResult, Run, RunId, StepStatus};
 use crate::store::runs::StoredRun;
@@ -73,12 +73,13 @@ impl Worker {
         Self { parts, cache: HashMap::new(), wakes: BTreeSet::new() }
     }
 
-    /// Works until told to stop. A job that was begun is finished, so that its commit and its effects stay together.
-    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, stop: CancellationToken) {
+    /// Works until nobody has a job for it any more, or until it is told to halt. A job that was begun is finished, so that
+    /// its commit and its effects stay together.
+    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, halt: CancellationToken) {
         loop {
             let pause = self.pause();
             let job = tokio::select! {
-                () = stop.cancelled() => return,
+                () = halt.cancelled() => return,
                 () = tokio::time::sleep(pause) => {
                     self.look_at_due().await;
                     continue;
@@ -160,6 +161,11 @@ impl Worker {
 
     /// A sweep's visit: follow the drivers' places, send again what may be lost, record what is settled.
     async fn look(&mut self, run: RunId) {
+        // Without the bus nothing can be sent, and the places it shows may be none at all: a step under way would be taken
+        // for lost and sent a second time. It is looked at again when the bus is back.
+        if *self.parts.bus.health().borrow() != Health::Up {
+            return;
+        }
         let settled = self.settled(run);
         let mut looked = self.carry(run, Input::Looked).await;
         if looked.is_ok() && !settled.is_empty() {
@@ -177,10 +183,20 @@ impl Worker {
     async fn carry(&mut self, run: RunId, input: Input) -> Result<(), Stopped> {
         for _ in 0..MAX_CONFLICTS {
             let parts = self.parts.clone();
+            let remembered = self.cache.contains_key(&run);
             let stored = &self.kept(run).await?.stored;
             let places = parts.bus.places().borrow().clone();
             let belt = dispatch::belt(parts.clock.now(), &places, &stored.run.input.resource.resource);
-            let events = stored.run.decide(input.clone(), &belt).map_err(Stopped::Rejected)?;
+            let events = match stored.run.decide(input.clone(), &belt) {
+                Ok(events) => events,
+                // Another engine may have carried the run on meanwhile: what is refused is refused by the record itself,
+                // never by a memory of it.
+                Err(_) if remembered => {
+                    self.cache.remove(&run);
+                    continue;
+                }
+                Err(rejected) => return Err(Stopped::Rejected(rejected)),
+            };
             if events.is_empty() {
                 self.send_owed(run).await;
                 return Ok(());
@@ -244,11 +260,12 @@ impl Worker {
                 Ok(()) => {
                     kept.sent.insert(effect, Instant::now());
                 }
-                Err(error) if error.is_retryable() => {
+                Err(bus::Error::Refused(reason)) => refused = Some((effect, reason)),
+                // Also when it takes an operator to mend the bus: that is no fault of the run.
+                Err(error) => {
                     self.parts.metrics.publish_failures.inc();
                     tracing::debug!(%run, %error, "an effect could not be sent; the next sweep sends it");
                 }
-                Err(error) => refused = Some((effect, error.to_string())),
             }
         }
         if kept.stored.run.head.status.is_finished() {
@@ -260,13 +277,15 @@ impl Worker {
     }
 
     async fn give_up(&mut self, run: RunId, effect: &Effect, reason: String) {
-        tracing::warn!(%run, reason, "a step cannot be sent and fails");
-        let step = match effect {
-            Effect::Dispatch { step, .. } => Some(*step),
-            Effect::Announce | Effect::Broadcast => None,
+        tracing::warn!(%run, reason, "an effect will never be taken by the bus");
+        let input = match effect {
+            // The engine knows of the run without it. A step that the bus does not take either fails and says why.
+            Effect::Announce => Input::Requested,
+            Effect::Dispatch { step, .. } => Input::DispatchRefused { step: Some(*step), reason },
+            Effect::Broadcast => Input::DispatchRefused { step: None, reason },
         };
-        // Boxed because a failure may lead to another effect, and so back here; each time one step fewer is open.
-        let carried = Box::pin(self.carry(run, Input::DispatchRefused { step, reason })).await;
+        // Boxed because this may lead to another effect, and so back here; each time the run is one step further.
+        let carried = Box::pin(self.carry(run, input)).await;
         if let Err(Stopped::Store(error)) = carried {
             tracing::warn!(%run, %error, "the failure of a step cannot be recorded; trying again");
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::{NewLine, SharedLogs};
-use crate::bus::{self, Consumer, Delivery, SharedBus, Stream, subject};
+use crate::bus::{self, Consumer, Delivery, SharedBus, Stream, Subscription, subject};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::model::LogLine;
@@ -39,18 +39,29 @@ impl Keeper {
         while let Some(mut subscription) = bus::subscribed(&self.bus, &consumer, &stop).await {
             loop {
                 let first = tokio::select! {
-                    () = stop.cancelled() => return,
+                    () = stop.cancelled() => return self.store_rest(subscription).await,
                     delivery = subscription.next() => delivery,
                 };
                 let Some(first) = first else { break };
-                let mut batch = vec![first];
-                while batch.len() < BATCH {
-                    let Some(next) = subscription.try_next() else { break };
-                    batch.push(next);
-                }
-                self.store(&batch).await;
+                self.store_with_more(first, &mut subscription).await;
             }
         }
+    }
+
+    /// Stores what has been delivered already: in process it would be lost.
+    async fn store_rest(&self, mut subscription: Subscription) {
+        while let Some(first) = subscription.try_next() {
+            self.store_with_more(first, &mut subscription).await;
+        }
+    }
+
+    async fn store_with_more(&self, first: Delivery, subscription: &mut Subscription) {
+        let mut batch = vec![first];
+        while batch.len() < BATCH {
+            let Some(next) = subscription.try_next() else { break };
+            batch.push(next);
+        }
+        self.store(&batch).await;
     }
 
     async fn store(&self, batch: &[Delivery]) {

@@ -81,3 +81,25 @@ async fn lines_of_remote_loggers_are_stored_under_their_run() {
     assert_eq!(said, ["go", "rust", "subject"]);
     assert!(live.iter().all(|line| line.runid == id));
 }
+
+#[tokio::test]
+async fn a_log_stream_ends_with_its_run_though_others_never_fall_silent() {
+    let server = Server::start();
+    server.define("app").await;
+    server.upload("talker", guest::log(3)).await;
+    server.pipeline("belt", &[("only", "talker")]).await;
+    let id = server.submit("one", Some("belt")).await;
+    server.succeeded(&id).await;
+    let chatter = async {
+        for number in 0.. {
+            let line = serde_json::json!({ "runid": "another", "driver": "x", "message": number.to_string() });
+            server.post("/logs", &line).await;
+        }
+    };
+    let path = format!("/logs/pipeline/{id}");
+    let stream = tokio::time::timeout(Duration::from_secs(20), stream(&server, &path));
+    tokio::select! {
+        lines = stream => assert_eq!(lines.expect("the stream ends").len(), 3),
+        () = chatter => {}
+    }
+}

@@ -6,5 +6,6 @@ mod faults;
 mod guests;
 mod in_process;
 mod kills;
+mod large;
 mod logs;
 mod nats;

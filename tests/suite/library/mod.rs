@@ -7,6 +7,9 @@ use serde_json::json;
 
 use crate::support::guest;
 
+mod engines;
+mod natives;
+
 #[path = "../../examples/embed.rs"]
 mod embed;
 
