@@ -101,6 +101,7 @@ mod tests {
             let Taken::New(hold) = all.take(&number.to_string()) else { panic!("it is new") };
             hold.done();
         }
-        assert_eq!((all.state().done.len(), all.state().under_way.len()), (REMEMBERED, 0));
+        let state = all.state();
+        assert_eq!((state.done.len(), state.under_way.len()), (REMEMBERED, 0));
     }
 }
