@@ -1,6 +1,7 @@
 //! How the record of a run lies in the store: a small head, what it was started with, and one entry for every step, so
-//! that a transition writes little. The head is written by every transition; its revision is what fences them.
+//! that a transition writes little; a step that nothing has happened to has none. The head is written by every transition; its revision is what fences them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -25,7 +26,7 @@ pub fn creation(run: &Run) -> Result<Vec<Write>, Error> {
         Write::put(keys::run_input(id), encode(run.input.as_ref())?),
         Write::put(keys::active(id), Vec::new()),
     ];
-    for (number, step) in run.steps.iter().enumerate() {
+    for (number, step) in run.steps.iter().enumerate().filter(|(_, step)| !step.is_fresh()) {
         writes.push(Write::put(keys::run_step(id, number), encode(step)?));
     }
     Ok(writes)
@@ -43,8 +44,7 @@ pub async fn load(store: &dyn Store, id: RunId) -> Result<Option<StoredRun>, Err
         let input: RunInput = required(store, &keys::run_input(id)).await?;
         let steps = steps(store, id).await?;
         let head_value: RunHead = decode(&head.key, &head.value)?;
-        seen =
-            Some(StoredRun { run: Run { head: head_value, input: Arc::new(input), steps }, revision: head.revision });
+        seen = Some(StoredRun { run: Run::assemble(head_value, Arc::new(input), steps), revision: head.revision });
     }
 }
 
@@ -56,7 +56,8 @@ pub async fn commit(store: &dyn Store, before: &StoredRun, after: &Run) -> Resul
     let id = after.head.id;
     let mut writes = vec![Write::put(keys::run(id), encode(&after.head)?).if_revision(before.revision)];
     for (number, step) in after.steps.iter().enumerate() {
-        if before.run.steps.get(number) != Some(step) {
+        let known = before.run.steps.get(number);
+        if known != Some(step) && !(known.is_none() && step.is_fresh()) {
             writes.push(Write::put(keys::run_step(id, number), encode(step)?));
         }
     }
@@ -66,13 +67,17 @@ pub async fn commit(store: &dyn Store, before: &StoredRun, after: &Run) -> Resul
     store.transact(writes).await
 }
 
-async fn steps(store: &dyn Store, id: RunId) -> Result<Vec<StepRecord>, Error> {
-    let mut steps = Vec::new();
-    let mut query = List::prefix(keys::run_steps(id), 256);
+/// The steps that something has happened to, by their place.
+async fn steps(store: &dyn Store, id: RunId) -> Result<BTreeMap<usize, StepRecord>, Error> {
+    let mut steps = BTreeMap::new();
+    let prefix = keys::run_steps(id);
+    let mut query = List::prefix(prefix.as_str(), 256);
     loop {
         let page = store.list(query.clone()).await?;
         for entry in &page.entries {
-            steps.push(decode(&entry.key, &entry.value)?);
+            let place = entry.key.strip_prefix(&prefix).and_then(|place| place.parse().ok());
+            let place = place.ok_or_else(|| Error::Damaged(format!("\"{}\" is no key of a step", entry.key)))?;
+            steps.insert(place, decode(&entry.key, &entry.value)?);
         }
         if page.cursor.is_none() {
             return Ok(steps);
