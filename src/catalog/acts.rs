@@ -66,6 +66,7 @@ impl Catalog {
         }
         let again = again(&parent, from)?;
         let run = self.repetition(&parent, &again).await?;
+        runs::carry_over(self.store.as_ref(), &run).await?;
         self.accept(&run, Vec::new()).await?;
         Ok(Accepted { resource: run.input.resource.clone(), run: run.head.id })
     }

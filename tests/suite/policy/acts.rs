@@ -101,3 +101,16 @@ async fn a_remote_driver_is_told_to_stop_and_its_late_result_is_ignored() {
     server.counted("conveyor_results_rejected_total", "run_finished", 1.0).await;
     assert_eq!(server.run(&id).await, run);
 }
+
+#[tokio::test]
+async fn more_steps_are_carried_over_than_one_transaction_takes() {
+    let workshop = Workshop::open().await;
+    let mut steps: Vec<Value> = (0..150).map(|step| json!({ "id": format!("s{step}"), "driver": "yes" })).collect();
+    steps.push(json!({ "id": "last", "driver": "no" }));
+    let id = workshop.submit(json!(steps)).await;
+    let run = workshop.finished(id).await;
+    let again = workshop.belt.catalog().rerun(id, &RerunFrom::Failed).await.unwrap();
+    let second = workshop.finished(again.run).await;
+    assert_eq!(second.steps[..150], run.steps[..150]);
+    assert_ne!(second.steps[150].started_at, run.steps[150].started_at);
+}
