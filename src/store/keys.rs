@@ -85,3 +85,9 @@ pub fn run_step(run: RunId, number: usize) -> String {
 pub fn active(run: RunId) -> String {
     format!("{ACTIVE}{run}")
 }
+
+/// Who does what one node is enough for.
+#[must_use]
+pub fn lease(name: &str) -> String {
+    format!("leases/{name}")
+}

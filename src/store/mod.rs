@@ -7,6 +7,7 @@
 mod etcd;
 mod follow;
 pub mod keys;
+pub mod lease;
 mod memory;
 mod range;
 pub mod runs;
