@@ -35,7 +35,7 @@ async fn every_node_serves_everything() {
     }
     let mut steps = 0.0;
     for node in &cluster.nodes {
-        let done = node.metric("conveyor_component_seconds_count", "check").await;
+        let done = node.metric("conveyor_component_call_seconds_count", "check").await;
         assert!(done > 0.0, "one node did all the work of components");
         steps += done;
         let (_, answer) = node.get("/runs?limit=100").await;
