@@ -267,6 +267,9 @@ pub struct Log {
     pub query: usize,
     /// How long a log stream waits for late lines once its run has ended, in ms. Default 500.
     pub grace_ms: u64,
+    /// How long a log stream of a run that has ended waits at most, in ms, for lines that are known to be on their way.
+    /// Default 10,000.
+    pub lag_ms: u64,
     /// The pause between two signs of life on a silent log stream, in ms. Default 15,000.
     pub heartbeat_ms: u64,
 }
@@ -279,6 +282,7 @@ impl Default for Log {
             queue: 1_024,
             query: 100_000,
             grace_ms: 500,
+            lag_ms: 10_000,
             heartbeat_ms: 15_000,
         }
     }
