@@ -49,6 +49,7 @@ impl From<catalog::Error> for ApiError {
             | Code::RunEnded
             | Code::RunActive
             | Code::DriverIsRemote
+            | Code::IdempotencyConflict
             | Code::Conflict
             | Code::TooMany => StatusCode::CONFLICT,
             Code::ComponentRefused => StatusCode::UNPROCESSABLE_ENTITY,

@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
+use super::once::Memory;
 use super::{Accepted, Catalog, Code, Error};
 use crate::bus::{Message, subject};
 use crate::engine::{self, Input, Rejected};
@@ -13,7 +16,7 @@ use crate::store::{self, runs};
 const TRIES: usize = 16;
 
 /// Which steps a repeated run does again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum RerunFrom {
     /// All of them.
     Start,
@@ -43,6 +46,15 @@ impl Catalog {
     /// Starts a new run over the same resource and the same pipeline as an ended one had, with the components as they
     /// are now. Steps that are not done again are carried over with their results.
     pub async fn rerun(&self, id: RunId, from: &RerunFrom) -> Result<Accepted, Error> {
+        self.repeat(id, from, None).await
+    }
+
+    pub(super) async fn repeat(
+        &self,
+        id: RunId,
+        from: &RerunFrom,
+        memory: Option<&Memory>,
+    ) -> Result<Accepted, Error> {
         let parent = self.run(id).await?;
         if !parent.head.status.is_finished() {
             let text = format!("run {id} has not ended: wait for its end, or cancel it first");
@@ -50,7 +62,7 @@ impl Catalog {
         }
         let again = again(&parent, from)?;
         let run = self.repetition(&parent, &again).await?;
-        self.accept(&run, Vec::new()).await?;
+        self.accept(&run, Vec::new(), memory).await?;
         Ok(Accepted { resource: run.input.resource.clone(), run: run.head.id })
     }
 

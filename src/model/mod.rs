@@ -4,6 +4,7 @@
 
 mod definition;
 mod driver;
+mod labels;
 mod log_line;
 mod message;
 mod name;
@@ -14,6 +15,7 @@ mod run;
 
 pub use definition::ResourceDefinition;
 pub use driver::{Digest, DigestError, Driver};
+pub use labels::{Labels, MAX_LABELS, check_label, check_labels};
 pub use log_line::LogLine;
 pub use message::{CancelSignal, DriverMessage, DriverReport, PipelineEvent, SharedContext, StepResult, keys};
 pub use name::{NameError, check_driver_name, check_name};

@@ -4,6 +4,7 @@
 //! are in [`runs`] and, for the rest, in the model.
 
 mod follow;
+pub mod index;
 pub mod keys;
 mod memory;
 mod range;

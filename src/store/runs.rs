@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::{Error, List, Revision, Store, Write, decode, encode, keys};
+use super::{Error, List, Revision, Store, Write, decode, encode, index, keys};
 use crate::model::{Run, RunHead, RunId, RunInput, StepRecord};
 
 /// A run's record as it was read.
@@ -28,6 +28,7 @@ pub fn creation(run: &Run) -> Result<Vec<Write>, Error> {
     for (number, step) in run.steps.iter().enumerate() {
         writes.push(Write::put(keys::run_step(id, number), encode(step)?));
     }
+    writes.extend(index::creation(&run.head));
     Ok(writes)
 }
 
@@ -62,6 +63,7 @@ pub async fn commit(store: &dyn Store, before: &StoredRun, after: &Run) -> Resul
     }
     if after.head.status.is_finished() {
         writes.push(Write::delete(keys::active(id)));
+        writes.extend(index::end(&after.head));
     }
     store.transact(writes).await
 }

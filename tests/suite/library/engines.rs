@@ -34,6 +34,7 @@ fn run() -> Run {
         event: ResourceEvent::Create,
         pipeline: Some("belt".into()),
         resource: about,
+        labels: [].into(),
         created_at: now,
         started_at: None,
         finished_at: None,

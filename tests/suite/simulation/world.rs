@@ -87,6 +87,7 @@ fn run(pipeline: Option<Pipeline>) -> Run {
         event: ResourceEvent::Create,
         pipeline: pipeline.as_ref().map(|pipeline| pipeline.name.clone()),
         resource: about,
+        labels: [].into(),
         created_at,
         started_at: None,
         finished_at: None,
