@@ -27,6 +27,8 @@ pub use run_filter::RunFilter;
 pub use runs::RunView;
 pub use telemetry::Readiness;
 
+pub use crate::engine::Answer;
+
 use crate::blob::SharedBlobs;
 use crate::bus::SharedBus;
 use crate::clock::SharedClock;

@@ -1,9 +1,8 @@
 //! How the record of a run lies in the store: a small head, what it was started with, and one entry for every step, so
-//! that a transition writes little. The head is written by every transition; its revision is what fences them.
+//! that a transition writes little; a step that nothing has happened to has none. The head is written by every transition; its revision is what fences them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use serde::de::DeserializeOwned;
 
 use super::{Error, List, Revision, Store, Write, decode, encode, index, keys};
 use crate::model::{Run, RunHead, RunId, RunInput, StepRecord};
@@ -25,7 +24,7 @@ pub fn creation(run: &Run) -> Result<Vec<Write>, Error> {
         Write::put(keys::run_input(id), encode(run.input.as_ref())?),
         Write::put(keys::active(id), Vec::new()),
     ];
-    for (number, step) in run.steps.iter().enumerate() {
+    for (number, step) in run.steps.iter().enumerate().filter(|(_, step)| !step.is_fresh()) {
         writes.push(Write::put(keys::run_step(id, number), encode(step)?));
     }
     writes.extend(index::creation(&run.head));
@@ -41,11 +40,16 @@ pub async fn load(store: &dyn Store, id: RunId) -> Result<Option<StoredRun>, Err
         if let Some(stored) = seen.take_if(|stored: &mut StoredRun| stored.revision == head.revision) {
             return Ok(Some(stored));
         }
-        let input: RunInput = required(store, &keys::run_input(id)).await?;
+        let Some((input, _)) = super::read::<RunInput>(store, &keys::run_input(id)).await? else {
+            // Removal takes head and input in one transaction, so a head that is still there should have its input.
+            return match store.get(&keys::run(id)).await? {
+                None => Ok(None),
+                Some(_) => Err(Error::Damaged(format!("\"{}\" is missing", keys::run_input(id)))),
+            };
+        };
         let steps = steps(store, id).await?;
         let head_value: RunHead = decode(&head.key, &head.value)?;
-        seen =
-            Some(StoredRun { run: Run { head: head_value, input: Arc::new(input), steps }, revision: head.revision });
+        seen = Some(StoredRun { run: Run::assemble(head_value, Arc::new(input), steps), revision: head.revision });
     }
 }
 
@@ -57,7 +61,8 @@ pub async fn commit(store: &dyn Store, before: &StoredRun, after: &Run) -> Resul
     let id = after.head.id;
     let mut writes = vec![Write::put(keys::run(id), encode(&after.head)?).if_revision(before.revision)];
     for (number, step) in after.steps.iter().enumerate() {
-        if before.run.steps.get(number) != Some(step) {
+        let known = before.run.steps.get(number);
+        if known != Some(step) && !(known.is_none() && step.is_fresh()) {
             writes.push(Write::put(keys::run_step(id, number), encode(step)?));
         }
     }
@@ -68,22 +73,21 @@ pub async fn commit(store: &dyn Store, before: &StoredRun, after: &Run) -> Resul
     store.transact(writes).await
 }
 
-async fn steps(store: &dyn Store, id: RunId) -> Result<Vec<StepRecord>, Error> {
-    let mut steps = Vec::new();
-    let mut query = List::prefix(keys::run_steps(id), 256);
+/// The steps that something has happened to, by their place.
+async fn steps(store: &dyn Store, id: RunId) -> Result<BTreeMap<usize, StepRecord>, Error> {
+    let mut steps = BTreeMap::new();
+    let prefix = keys::run_steps(id);
+    let mut query = List::prefix(prefix.as_str(), 256);
     loop {
         let page = store.list(query.clone()).await?;
         for entry in &page.entries {
-            steps.push(decode(&entry.key, &entry.value)?);
+            let place = entry.key.strip_prefix(&prefix).and_then(|place| place.parse().ok());
+            let place = place.ok_or_else(|| Error::Damaged(format!("\"{}\" is no key of a step", entry.key)))?;
+            steps.insert(place, decode(&entry.key, &entry.value)?);
         }
         if page.cursor.is_none() {
             return Ok(steps);
         }
         query = query.after(page.cursor);
     }
-}
-
-async fn required<T: DeserializeOwned>(store: &dyn Store, key: &str) -> Result<T, Error> {
-    let entry = store.get(key).await?.ok_or_else(|| Error::Damaged(format!("\"{key}\" is missing")))?;
-    decode(key, &entry.value)
 }
