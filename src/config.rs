@@ -280,6 +280,9 @@ pub struct Retention {
     pub interval_ms: u64,
     /// The most things removed between two pauses. Default 25.
     pub batch: usize,
+    /// For how long one process claims the work of removal before it says so again, in ms; another takes over when the
+    /// claim has run out. Default 60,000.
+    pub claim_ms: u64,
     /// How long removal rests after each batch and each page it has read, so that steps go first, in ms. Default 50.
     pub pause_ms: u64,
 }
@@ -293,6 +296,7 @@ impl Default for Retention {
             idempotency_ms: 86_400_000,
             interval_ms: 600_000,
             batch: 25,
+            claim_ms: 60_000,
             pause_ms: 50,
         }
     }

@@ -102,9 +102,9 @@ fn number(name: &str, value: &str) -> Result<usize, Error> {
 }
 
 fn label(value: &str) -> Result<(String, String), Error> {
-    let (key, value) = value
-        .split_once('=')
-        .ok_or_else(|| invalid(format!("label: {value:?} has no \"=\": a key and a value are expected, as team=belt")))?;
+    let (key, value) = value.split_once('=').ok_or_else(|| {
+        invalid(format!("label: {value:?} has no \"=\": a key and a value are expected, as team=belt"))
+    })?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
@@ -116,7 +116,8 @@ fn time(name: &str, value: &str, now: Timestamp) -> Result<Timestamp, Error> {
     let day = |date: civil::Date| date.to_zoned_datetime(TimeZone::UTC).ok();
     // A date is tried alone: with more behind it, it is a time whose offset is missing or was lost on the way.
     let day = (value.len() == 10).then(|| value.parse().ok().and_then(day)).flatten();
-    let back = || value.parse::<Span>().ok().filter(|span| !span.is_negative()).and_then(|span| now.checked_sub(span).ok());
+    let back =
+        || value.parse::<Span>().ok().filter(|span| !span.is_negative()).and_then(|span| now.checked_sub(span).ok());
     day.or_else(back).map(|time| time.timestamp()).ok_or_else(|| {
         invalid(format!(
             "{name}: {value:?} is no time: use RFC 3339 such as 2026-01-31T12:00:00Z (write the + of an offset as %2B), \

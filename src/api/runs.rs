@@ -17,10 +17,7 @@ use crate::model::{RunHead, RunId};
 /// The runs, newest first.
 #[utoipa::path(get, path = "/runs", tag = "runs", params(RunQuery),
     responses((status = 200, body = Items<RunHead>), (status = "4XX", body = ErrorBody)))]
-pub async fn list(
-    Shared(state): Shared<State>,
-    query: RunQuery,
-) -> Result<Json<Items<RunHead>>, ApiError> {
+pub async fn list(Shared(state): Shared<State>, query: RunQuery) -> Result<Json<Items<RunHead>>, ApiError> {
     let (filter, paging) = query.split();
     Ok(Json(state.catalog.runs(&filter, paging).await?.into()))
 }

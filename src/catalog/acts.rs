@@ -65,12 +65,7 @@ impl Catalog {
         self.repeat(id, from, None).await
     }
 
-    pub(super) async fn repeat(
-        &self,
-        id: RunId,
-        from: &RerunFrom,
-        memory: Option<&Memory>,
-    ) -> Result<Accepted, Error> {
+    pub(super) async fn repeat(&self, id: RunId, from: &RerunFrom, memory: Option<&Memory>) -> Result<Accepted, Error> {
         let parent = self.run(id).await?;
         if !parent.head.status.is_finished() {
             let text = format!("run {id} has not ended: wait for its end, or cancel it first");

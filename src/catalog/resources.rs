@@ -184,12 +184,7 @@ impl Catalog {
     }
 
     /// Commits the change and its run together, then announces the run. A lost announcement is made again by the engine.
-    pub(super) async fn accept(
-        &self,
-        run: &Run,
-        mut writes: Vec<Write>,
-        memory: Option<&Memory>,
-    ) -> Result<(), Error> {
+    pub(super) async fn accept(&self, run: &Run, mut writes: Vec<Write>, memory: Option<&Memory>) -> Result<(), Error> {
         if let Some(memory) = memory {
             writes.extend(memory.writes(run)?);
         }

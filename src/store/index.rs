@@ -5,11 +5,13 @@
 //! Runs under way need no index of their own: [`keys::ACTIVE`] is one.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
-use super::{Error, List, Store, Write, keys};
+use super::removal::WRITES;
+use super::{Error, List, Store, Write, decode, keys};
 use crate::model::{RunHead, RunId};
 
 /// The most keys read from an index at one time; one has about 80 bytes.
@@ -46,6 +48,31 @@ fn ended(head: &RunHead) -> Option<String> {
 /// Whether every stored run is in the indexes.
 pub async fn is_complete(store: &dyn Store) -> Result<bool, Error> {
     Ok(store.get(keys::INDEXED).await?.is_some())
+}
+
+/// Writes the entries of every stored run, if that was not done before: runs of an earlier Conveyor have none. It
+/// rests for `pause` after each transaction.
+pub async fn complete(store: &dyn Store, pause: Duration) -> Result<(), Error> {
+    if is_complete(store).await? {
+        return Ok(());
+    }
+    let mut query = List::prefix(keys::RUNS, SIDE_BY_SIDE);
+    loop {
+        let page = store.list(query.clone()).await?;
+        let mut writes = Vec::new();
+        for entry in &page.entries {
+            writes.extend(creation(&decode(&entry.key, &entry.value)?));
+        }
+        for chunk in writes.chunks(WRITES) {
+            store.transact(chunk.to_vec()).await?;
+            tokio::time::sleep(pause).await;
+        }
+        if page.cursor.is_none() {
+            break;
+        }
+        query = query.after(page.cursor);
+    }
+    store.transact(vec![Write::put(keys::INDEXED, Vec::new())]).await.map(drop)
 }
 
 /// A walk over heads of runs, from the newest to the oldest.

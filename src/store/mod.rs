@@ -8,6 +8,7 @@ pub mod index;
 pub mod keys;
 mod memory;
 mod range;
+pub mod removal;
 pub mod runs;
 mod sqlite;
 
