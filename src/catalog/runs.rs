@@ -67,9 +67,9 @@ impl Catalog {
             indexes = filter.active().into_iter().collect();
         }
         if !indexes.is_empty() {
-            return Ok(Walk::indexes(store, indexes));
+            return Ok(Walk::indexes(store, indexes, limit));
         }
-        Ok(Walk::all(store, if *filter == RunFilter::default() { limit } else { self.config.api.page }))
+        Ok(Walk::all(store, limit))
     }
 }
 

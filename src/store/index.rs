@@ -17,6 +17,12 @@ use crate::model::{RunHead, RunId};
 /// The most keys read from an index at one time; one has about 80 bytes.
 const PAGE: usize = 256;
 
+/// The most heads read from all runs at one time; one has about 500 bytes.
+const HEADS: usize = 500;
+
+/// Keys read from an index behind a gap that others told of: another gap may follow.
+const BEHIND_GAP: usize = 8;
+
 /// The most heads read side by side.
 const SIDE_BY_SIDE: usize = 64;
 
@@ -92,7 +98,9 @@ pub struct Walk<'a> {
 /// The ids of one index, from the newest to the oldest.
 struct Ids {
     prefix: String,
+    /// How many to read next; grows while what is read is used.
     page: usize,
+    most: usize,
     /// Read, and not passed yet.
     found: VecDeque<(RunId, Bytes)>,
     ended: bool,
@@ -100,14 +108,14 @@ struct Ids {
 }
 
 impl<'a> Walk<'a> {
-    /// Over all runs, `page` of them read at one time.
+    /// Over all runs, of which the caller expects to take `page`.
     pub fn all(store: &'a dyn Store, page: usize) -> Self {
-        Self::over(store, vec![Ids::new(keys::RUNS.to_owned(), page.max(1))], true)
+        Self::over(store, vec![Ids::new(keys::RUNS.to_owned(), page, HEADS)], true)
     }
 
-    /// Over the runs that stand in each of these indexes; at least one must be given.
-    pub fn indexes(store: &'a dyn Store, prefixes: Vec<String>) -> Self {
-        Self::over(store, prefixes.into_iter().map(|prefix| Ids::new(prefix, PAGE)).collect(), false)
+    /// Over the runs that stand in each of these indexes, at least one of which must be given.
+    pub fn indexes(store: &'a dyn Store, prefixes: Vec<String>, page: usize) -> Self {
+        Self::over(store, prefixes.into_iter().map(|prefix| Ids::new(prefix, page, PAGE)).collect(), false)
     }
 
     fn over(store: &'a dyn Store, streams: Vec<Ids>, heads: bool) -> Self {
@@ -180,13 +188,19 @@ impl<'a> Walk<'a> {
 }
 
 impl Ids {
-    fn new(prefix: String, page: usize) -> Self {
-        Self { prefix, page, found: VecDeque::new(), ended: false, read: 0 }
+    fn new(prefix: String, page: usize, most: usize) -> Self {
+        Self { prefix, page: page.clamp(1, most), most, found: VecDeque::new(), ended: false, read: 0 }
     }
 
     async fn newest_below(&mut self, store: &dyn Store, below: RunId) -> Result<Option<RunId>, Error> {
         loop {
-            while self.found.pop_front_if(|(id, _)| *id >= below).is_some() {}
+            let mut passed = 0;
+            while self.found.pop_front_if(|(id, _)| *id >= below).is_some() {
+                passed += 1;
+            }
+            if passed >= BEHIND_GAP {
+                self.page = BEHIND_GAP.min(self.most);
+            }
             if let Some((id, _)) = self.found.front() {
                 return Ok(Some(*id));
             }
@@ -202,6 +216,7 @@ impl Ids {
         let page = store.list(List::prefix(&self.prefix, self.page).descending().after(cursor)).await?;
         self.ended = page.cursor.is_none();
         self.read += page.entries.len().max(1);
+        self.page = self.page.saturating_mul(2).min(self.most);
         for entry in page.entries {
             let id = entry.key.strip_prefix(&self.prefix).and_then(|id| id.parse().ok());
             let id = id.ok_or_else(|| Error::Damaged(format!("\"{}\" does not end with a run id", entry.key)))?;
