@@ -270,8 +270,11 @@ pub struct Retention {
     /// How long a run is kept after its end, in ms, with its steps and its log; 0 keeps it for ever. Default
     /// 2,592,000,000 (30 days).
     pub runs_max_age_ms: u64,
-    /// The most finished runs that are kept, the newest of them; 0 is no bound. Default 100,000.
+    /// The most finished runs that are kept, those that were created last; 0 is no bound. Default 100,000.
     pub runs_max_count: usize,
+    /// How long a run stays after its end even if it is one too many, in ms, so that whoever waits for it can read how it
+    /// ended. Default 600,000 (10 minutes).
+    pub runs_min_age_ms: u64,
     /// How long a blob that nothing needs is kept, in ms; 0 keeps it for ever. Default 3,600,000 (1 hour).
     pub blob_grace_ms: u64,
     /// For how long an idempotency key stands for its first request, in ms; 0 is for ever. Default 86,400,000 (24 hours).
@@ -292,6 +295,7 @@ impl Default for Retention {
         Self {
             runs_max_age_ms: 30 * 86_400_000,
             runs_max_count: 100_000,
+            runs_min_age_ms: 600_000,
             blob_grace_ms: 3_600_000,
             idempotency_ms: 86_400_000,
             interval_ms: 600_000,

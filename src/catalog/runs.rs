@@ -44,7 +44,7 @@ impl Catalog {
         }
         let mut walk = self.walk(filter, limit).await?.between(least, below);
         let mut items = Vec::new();
-        while items.len() < limit && walk.read() < self.config.api.scan && walk.position().is_some() {
+        while items.len() < limit && walk.looked_at() < self.config.api.scan && walk.position().is_some() {
             for head in walk.next(limit - items.len(), self.config.api.scan).await? {
                 if !filter.may_take(&head) {
                     continue;

@@ -1,5 +1,9 @@
 //! Runs that have ended: by age, and by their number.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+
 use super::{Error, Retention};
 use crate::model::{RunHead, RunStatus};
 use crate::store::{self, List, Revision, keys, removal};
@@ -10,22 +14,24 @@ const KEYS: usize = 1_000;
 /// Heads read at one time.
 const HEADS: usize = 100;
 
-/// What makes a run too old.
+/// What makes a run that has ended too old.
 struct Bounds {
-    /// Those that ended by then are.
-    ended: Option<jiff::Timestamp>,
-    /// So many of the oldest are.
+    /// That it ended by then.
+    age: Option<Timestamp>,
+    /// That it is one of so many of the oldest, and ended by `settled`.
     excess: usize,
+    settled: Timestamp,
 }
 
 impl Retention {
     pub(super) async fn remove_runs(&mut self) -> Result<(), Error> {
-        let retention = &self.parts.config.retention;
-        let age = retention.runs_max_age();
-        let ended = age.and_then(|age| self.parts.clock.now().checked_sub(age).ok());
+        let retention = self.parts.config.retention.clone();
+        let now = self.parts.clock.now();
+        let age = retention.runs_max_age().and_then(|age| now.checked_sub(age).ok());
+        let settled = now.saturating_sub(Duration::from_millis(retention.runs_min_age_ms)).unwrap_or(Timestamp::MIN);
         let most = retention.runs_max_count;
         let excess = if most == 0 { 0 } else { self.finished().await?.saturating_sub(most) };
-        let mut bounds = Bounds { ended, excess };
+        let mut bounds = Bounds { age, excess, settled };
         // Ids are in the order of creation: the oldest come first, and those under way are passed over.
         let mut query = List::prefix(keys::RUNS, HEADS);
         loop {
@@ -89,7 +95,8 @@ impl Retention {
 impl Bounds {
     /// Whether this run and all that were created after it stay.
     fn leave_all_from(&self, head: &RunHead) -> bool {
-        self.excess == 0 && self.ended.is_none_or(|ended| head.created_at > ended)
+        let ended_after = |bound: Timestamp| head.created_at > bound;
+        (self.excess == 0 || ended_after(self.settled)) && self.age.is_none_or(ended_after)
     }
 
     /// Whether this run goes.
@@ -97,8 +104,8 @@ impl Bounds {
         if !head.status.is_finished() {
             return false;
         }
-        let old = self.ended.is_some_and(|ended| head.finished_at.is_some_and(|at| at <= ended));
-        let goes = old || self.excess > 0;
+        let ended_by = |bound: Timestamp| head.finished_at.is_some_and(|at| at <= bound);
+        let goes = self.age.is_some_and(ended_by) || (self.excess > 0 && ended_by(self.settled));
         self.excess = self.excess.saturating_sub(usize::from(goes));
         goes
     }

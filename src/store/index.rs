@@ -104,7 +104,8 @@ struct Ids {
     /// Read, and not passed yet.
     found: VecDeque<(RunId, Bytes)>,
     ended: bool,
-    read: usize,
+    /// Passed so far.
+    passed: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -138,20 +139,20 @@ impl<'a> Walk<'a> {
         (!self.ended && !dry).then_some(self.below)
     }
 
-    /// How many entries were read.
+    /// How many entries were looked at.
     #[must_use]
-    pub fn read(&self) -> usize {
-        self.heads_read + self.streams.iter().map(|ids| ids.read).sum::<usize>()
+    pub fn looked_at(&self) -> usize {
+        self.heads_read + self.streams.iter().map(|ids| ids.passed).sum::<usize>()
     }
 
-    /// The next heads, at most `most` of them; none at the end, and when more than `budget` entries have been read in all.
+    /// The next heads, at most `most` of them; none at the end, and when more than `budget` entries have been looked at in all.
     /// However small the budget is, every call gets further.
     pub async fn next(&mut self, most: usize, budget: usize) -> Result<Vec<Bytes>, Error> {
         let mut found = Vec::new();
         while found.len() < most.clamp(1, SIDE_BY_SIDE) {
             match self.step().await? {
                 Some(candidate) => found.push(candidate),
-                None if self.ended || self.read() >= budget => break,
+                None if self.ended || self.looked_at() >= budget => break,
                 None => {}
             }
         }
@@ -183,13 +184,13 @@ impl<'a> Walk<'a> {
             return Ok(None);
         }
         self.below = first;
-        Ok(self.streams.first_mut().and_then(|ids| ids.found.pop_front()))
+        Ok(self.streams.first_mut().and_then(Ids::take))
     }
 }
 
 impl Ids {
     fn new(prefix: String, page: usize, most: usize) -> Self {
-        Self { prefix, page: page.clamp(1, most), most, found: VecDeque::new(), ended: false, read: 0 }
+        Self { prefix, page: page.clamp(1, most), most, found: VecDeque::new(), ended: false, passed: 0 }
     }
 
     async fn newest_below(&mut self, store: &dyn Store, below: RunId) -> Result<Option<RunId>, Error> {
@@ -198,6 +199,7 @@ impl Ids {
             while self.found.pop_front_if(|(id, _)| *id >= below).is_some() {
                 passed += 1;
             }
+            self.passed += passed;
             if passed >= BEHIND_GAP {
                 self.page = BEHIND_GAP.min(self.most);
             }
@@ -215,7 +217,6 @@ impl Ids {
         let cursor = Some(format!("{}{below}", self.prefix));
         let page = store.list(List::prefix(&self.prefix, self.page).descending().after(cursor)).await?;
         self.ended = page.cursor.is_none();
-        self.read += page.entries.len().max(1);
         self.page = self.page.saturating_mul(2).min(self.most);
         for entry in page.entries {
             let id = entry.key.strip_prefix(&self.prefix).and_then(|id| id.parse().ok());
@@ -223,6 +224,11 @@ impl Ids {
             self.found.push_back((id, entry.value));
         }
         Ok(())
+    }
+
+    fn take(&mut self) -> Option<(RunId, Bytes)> {
+        self.passed += 1;
+        self.found.pop_front()
     }
 
     /// Whether there is surely nothing below `below`.

@@ -7,5 +7,6 @@ mod guests;
 mod in_process;
 mod kills;
 mod large;
+mod lists;
 mod logs;
 mod nats;
