@@ -8,7 +8,7 @@ use super::{Accepted, Catalog, Code, Error};
 use crate::bus::{Message, subject};
 use crate::engine::{self, Answer, Input, Rejected};
 use crate::model::{PipelineEvent, Run, RunHead, RunId, RunInput, StepRecord, StepResult, StepStatus};
-use crate::store::{self, runs};
+use crate::store::{self, removal, runs};
 
 /// How often a lost compare-and-swap is tried again before the caller is told.
 const TRIES: usize = 16;
@@ -73,7 +73,13 @@ impl Catalog {
         }
         let again = again(&parent, from)?;
         let run = self.repetition(&parent, &again).await?;
-        self.accept(&run, Vec::new(), memory).await?;
+        runs::carry_over(self.store.as_ref(), &run).await?;
+        let accepted = self.accept(&run, Vec::new(), memory).await;
+        if accepted.as_ref().is_err_and(|error| error.code == Code::Conflict) {
+            // The run will never be there; that its steps are left behind would only be a waste.
+            let _ = removal::remove_steps(self.store.as_ref(), run.head.id).await;
+        }
+        accepted?;
         Ok(Accepted { resource: run.input.resource.clone(), run: run.head.id })
     }
 

@@ -355,6 +355,10 @@ impl Run {
     fn owed_dispatches(&self) -> Vec<Effect> {
         let mut effects = Vec::new();
         let broadcast = self.input.pipeline.is_none();
+        // One message goes to all drivers, so it waits until the record expects an answer of each.
+        if broadcast && self.steps.iter().any(|record| record.status == StepStatus::Pending) {
+            return effects;
+        }
         for (step, record) in self.steps.iter().enumerate().filter(|(_, record)| record.owes_dispatch()) {
             // The first time one message serves all drivers; a driver that lost it gets one of its own.
             if broadcast && record.dispatches == 1 {

@@ -43,6 +43,14 @@ pub async fn remove(store: &dyn Store, runs: &[(RunHead, Revision)]) -> Result<(
     Ok(())
 }
 
+/// Removes the steps of a run that was never created.
+pub async fn remove_steps(store: &dyn Store, run: RunId) -> Result<(), Error> {
+    for writes in steps(store, run).await?.chunks(WRITES) {
+        store.transact(writes.to_vec()).await?;
+    }
+    Ok(())
+}
+
 /// The removal of a run's steps and of what they keep alive.
 async fn steps(store: &dyn Store, run: RunId) -> Result<Vec<Write>, Error> {
     let mut keys = BTreeSet::new();

@@ -16,7 +16,7 @@ pub struct StoredRun {
     pub revision: Revision,
 }
 
-/// The writes that create a run.
+/// The writes that create a run, but for the steps that it carries over from an earlier one.
 pub fn creation(run: &Run) -> Result<Vec<Write>, Error> {
     let id = run.head.id;
     let mut writes = vec![
@@ -24,11 +24,27 @@ pub fn creation(run: &Run) -> Result<Vec<Write>, Error> {
         Write::put(keys::run_input(id), encode(run.input.as_ref())?),
         Write::put(keys::active(id), Vec::new()),
     ];
-    for (number, step) in run.steps.iter().enumerate().filter(|(_, step)| !step.is_fresh()) {
-        writes.push(Write::put(keys::run_step(id, number), encode(step)?));
-    }
     writes.extend(index::creation(&run.head));
     Ok(writes)
+}
+
+/// The most entries and bytes of carried-over steps in one transaction, which every store takes.
+const CARRIED: (usize, usize) = (64, 1 << 20);
+
+/// Writes the steps that a run carries over, which may be more than one transaction takes: before the run is created, so
+/// that it is never seen without them.
+pub async fn carry_over(store: &dyn Store, run: &Run) -> Result<(), Error> {
+    let (mut writes, mut bytes) = (Vec::new(), 0);
+    for (number, step) in run.steps.iter().enumerate().filter(|(_, step)| !step.is_fresh()) {
+        let value = encode(step)?;
+        if writes.len() == CARRIED.0 || (!writes.is_empty() && bytes + value.len() > CARRIED.1) {
+            store.transact(std::mem::take(&mut writes)).await?;
+            bytes = 0;
+        }
+        bytes += value.len();
+        writes.push(Write::put(keys::run_step(run.head.id, number), value));
+    }
+    if writes.is_empty() { Ok(()) } else { store.transact(writes).await.map(drop) }
 }
 
 /// Reads a run's record; `None` if there is none.

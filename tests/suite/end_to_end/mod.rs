@@ -10,3 +10,4 @@ mod large;
 mod lists;
 mod logs;
 mod nats;
+mod policy;
