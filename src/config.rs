@@ -72,7 +72,8 @@ pub struct Api {
     pub streams: usize,
     /// The most entries on a page of a list. Default 500.
     pub page: usize,
-    /// The most run records read to fill one filtered page of `GET /runs`. Default 10,000.
+    /// The most entries of indexes and heads of runs looked at for one page of `GET /runs`; the page then has a cursor and may
+    /// have few runs. Default 10,000.
     pub scan: usize,
     /// How long open requests may go on after the signal to stop, in ms. Default 10,000.
     pub drain_ms: u64,

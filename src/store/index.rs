@@ -4,7 +4,7 @@
 //!
 //! Runs under way need no index of their own: [`keys::ACTIVE`] is one.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +19,9 @@ const PAGE: usize = 256;
 
 /// The most heads read from all runs at one time; one has about 500 bytes.
 const HEADS: usize = 500;
+
+/// Of so many runs, one must be found among its neighbours for looking there to be worth it.
+const CLOSE: usize = 4;
 
 /// Keys read from an index behind a gap that others told of: another gap may follow.
 const BEHIND_GAP: usize = 8;
@@ -92,6 +95,8 @@ pub struct Walk<'a> {
     /// Ids before this one are not wanted.
     least: RunId,
     heads_read: usize,
+    /// The heads found last lay close together.
+    dense: bool,
     ended: bool,
 }
 
@@ -121,7 +126,7 @@ impl<'a> Walk<'a> {
 
     fn over(store: &'a dyn Store, streams: Vec<Ids>, heads: bool) -> Self {
         let ended = streams.is_empty();
-        Self { store, streams, heads, below: RunId::GREATEST, least: RunId::LEAST, heads_read: 0, ended }
+        Self { store, streams, heads, below: RunId::GREATEST, least: RunId::LEAST, heads_read: 0, dense: true, ended }
     }
 
     /// The same, over the ids before `below` and not before `least` alone.
@@ -160,10 +165,29 @@ impl<'a> Walk<'a> {
             return Ok(found.into_iter().map(|(_, head)| head).collect());
         }
         self.heads_read += found.len();
+        self.heads(found.into_iter().map(|(id, _)| id).collect()).await
+    }
+
+    /// The heads of these runs, the newest first.
+    async fn heads(&mut self, ids: Vec<RunId>) -> Result<Vec<Bytes>, Error> {
+        let mut near = HashMap::new();
+        if let Some(newest) = ids.first().filter(|_| self.dense && ids.len() >= CLOSE) {
+            // One read of as many runs as are wanted finds most of them, if hardly any other runs lie between.
+            let cursor = Some(keys::run(newest.successor()));
+            let page = self.store.list(List::prefix(keys::RUNS, ids.len()).descending().after(cursor)).await?;
+            near.extend(page.entries.into_iter().map(|entry| (entry.key, entry.value)));
+            self.dense = ids.iter().filter(|id| near.contains_key(&keys::run(**id))).count() * CLOSE >= ids.len();
+        }
         let store = self.store;
-        let heads = found.into_iter().map(|(id, _)| async move { store.get(&keys::run(id)).await });
+        let heads =
+            ids.into_iter().map(|id| (near.remove(&keys::run(id)), keys::run(id))).map(|(head, key)| async move {
+                match head {
+                    Some(head) => Ok(Some(head)),
+                    None => Ok::<_, Error>(store.get(&key).await?.map(|entry| entry.value)),
+                }
+            });
         // A run that is listed and has no head any more was removed meanwhile.
-        Ok(try_join_all(heads).await?.into_iter().flatten().map(|entry| entry.value).collect())
+        Ok(try_join_all(heads).await?.into_iter().flatten().collect())
     }
 
     /// One round over the indexes: gives an id that stands in all of them, or gets below ids that do not.

@@ -74,7 +74,7 @@ fn filter() -> impl Strategy<Value = RunFilter> {
 
 fn reading() -> impl Strategy<Value = Reading> {
     let ends = vec((0..40_usize, 2..STATUSES.len()), 0..6);
-    (filter(), 1..5_usize, prop_oneof![Just(1_usize), Just(7), Just(10_000)], ends)
+    (filter(), prop_oneof![1..5_usize, Just(50)], prop_oneof![Just(1_usize), Just(7), Just(10_000)], ends)
         .prop_map(|(filter, limit, scan, ends)| Reading { filter, limit, scan, ends })
 }
 

@@ -1,16 +1,20 @@
 //! Lists over many stored runs. What they read must not grow with what is stored; `CONVEYOR_RUNS` says how many runs are
 //! stored (20,000 without it), and what the lists took is printed.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use conveyor::Conveyor;
 use conveyor::catalog::{Catalog, Paging, RunFilter};
 use conveyor::config::{self, Config};
-use conveyor::model::{Run, RunStatus};
+use conveyor::metrics::Metrics;
+use conveyor::model::{DriverResult, Pipeline, Resource, ResourceDefinition, Run, RunStatus};
 use conveyor::store::{Entry, Error, List, Page, Revision, SharedStore, SqliteStore, Store, Watch, Write, index, keys};
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::{accepted, catalog};
 
@@ -147,6 +151,46 @@ async fn what_a_list_reads_does_not_grow_with_what_is_stored() {
         assert!(worst <= indexes * 256 + LIMIT + 500, "{name} read {worst} entries for one page");
     }
     look_for_text(&catalog, count).await;
+    drop((catalog, counting));
+    if std::env::var_os("CONVEYOR_RUNS").is_some() {
+        let empty = tempfile::tempdir().unwrap();
+        let keep = config::Retention { interval_ms: 0, ..config::Retention::default() };
+        let remove = config::Retention { interval_ms: 100, runs_max_count: 1, runs_min_age_ms: 0, ..keep.clone() };
+        for (name, folder, retention) in [
+            ("an empty store", &empty, &keep),
+            ("all these runs", &folder, &keep),
+            ("an empty store", &empty, &keep),
+            ("the removal of all these runs", &folder, &remove),
+        ] {
+            let latency = latency(folder.path(), retention.clone()).await;
+            println!("a run of three steps beside {name}: {latency:?} at the median");
+        }
+    }
+}
+
+/// How long a run of three steps takes on a store, at the median.
+async fn latency(folder: &Path, retention: config::Retention) -> Duration {
+    let config = Config { data: folder.to_owned(), retention, ..Config::default() };
+    let driver = |_| async { Ok(DriverResult::success("done")) };
+    let belt = Conveyor::builder().config(config).driver("quick", &["app"], driver).start().await.unwrap();
+    let catalog = belt.catalog();
+    catalog.apply_definition(ResourceDefinition::new("app", json!({}))).await.unwrap();
+    let pipeline = Pipeline::new("quick", "app").step("a", "quick").step("b", "quick").step("c", "quick");
+    catalog.save_pipeline(pipeline).await.unwrap();
+    let mut samples = Vec::new();
+    for number in 0..600 {
+        let began = Instant::now();
+        let name = format!("quick-{number}-{}", fastrand::u64(..));
+        let resource = Resource::new("app", name, json!({})).on("quick");
+        let run = catalog.create_resource(resource).await.unwrap().run;
+        belt.wait(run).await.unwrap();
+        samples.push(began.elapsed());
+    }
+    let removed = catalog.metrics.removed.get_or_create(&Metrics::kind("run")).get();
+    println!("{removed} runs were removed meanwhile");
+    belt.stop().await;
+    samples.sort();
+    samples[300]
 }
 
 /// A text that hardly any run has is looked for in every head, in parts of a bounded size.
