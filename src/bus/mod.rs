@@ -182,7 +182,8 @@ pub struct Subscription {
 
 impl Subscription {
     /// Deliveries that a backend puts into the sending half.
-    pub(crate) fn new(deliveries: mpsc::Receiver<Delivery>) -> Self {
+    #[must_use]
+    pub fn new(deliveries: mpsc::Receiver<Delivery>) -> Self {
         Self { deliveries }
     }
 

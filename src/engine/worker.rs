@@ -1,10 +1,11 @@
 //! One worker: loads a run, asks the core, commits, sends what is owed. Commit before effect; acknowledge after commit.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::event::Event;
@@ -79,6 +80,9 @@ impl Worker {
         loop {
             let pause = self.pause();
             let job = tokio::select! {
+                // In this order and not by chance, so that a simulated world that is played again goes the same way. What
+                // is due is bounded, so it starves no job.
+                biased;
                 () = halt.cancelled() => return,
                 () = tokio::time::sleep(pause) => {
                     self.look_at_due().await;
@@ -307,6 +311,7 @@ impl Worker {
                 Effect::Broadcast => settled.extend((0..kept.stored.run.steps.len()).map(|step| (step, 1))),
             }
         }
+        settled.sort_unstable();
         settled
     }
 
