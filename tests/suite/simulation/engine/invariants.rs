@@ -200,7 +200,9 @@ pub fn owed_is_sent(run: &Run, owed: &BTreeSet<Sent>, published: &BTreeSet<Sent>
                 || ended.message.starts_with("the step cannot be sent")
         });
         // A dispatch whose place was gone before it could be sent is followed by another one.
-        let followed = record.is_some_and(|step| step.attempt == missing.attempt && step.dispatches > missing.dispatch);
+        let followed = owed.iter().any(|other| {
+            other.step == missing.step && other.attempt == missing.attempt && other.dispatch > missing.dispatch
+        });
         // A broadcast that could not be sent before its drivers changed goes to each of them by itself.
         let broadcast = missing.step == keys::EVERY_DRIVER
             && run.steps.iter().all(|step| {
