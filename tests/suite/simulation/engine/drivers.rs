@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conveyor::bus::{Bus as _, Consumer, Delivery, Message, Stream, subject};
-use conveyor::model::{DriverMessage, DriverResult, PipelineEvent, Resource, RunId, StepResult, keys};
+use conveyor::model::{DriverMessage, DriverResult, PipelineEvent, Resource, Run, RunId, StepResult, keys};
 use tokio::sync::Notify;
 
 use super::bus::SimulatedBus;
@@ -75,7 +75,8 @@ impl Driver {
             let _ = delivery.acker.ack().await;
         }
         let mut fate = self.world.scenario.fate(&message.run_id, &step, message.attempt);
-        let limited = self.has_time_limit(&message);
+        let Ok(run) = message.run_id.parse::<RunId>() else { return };
+        let limited = self.has_time_limit(run, &step);
         let manner = match fate.u32(0..20) {
             0 => Manner::Twice,
             1 if limited => Manner::Late,
@@ -89,7 +90,6 @@ impl Driver {
             Manner::Late => self.take_time(Duration::from_secs(15), &delivery).await,
             Manner::Answer | Manner::Twice => {}
         }
-        let Ok(run) = message.run_id.parse::<RunId>() else { return };
         let success = !self.fails(run, &step, message.attempt);
         let answer = invariants::result(run, &step, message.attempt, success, "first");
         self.report(&message, &resource, answer, limited).await;
@@ -114,24 +114,16 @@ impl Driver {
         }
     }
 
-    fn run_of(&self, message: &DriverMessage) -> Option<conveyor::model::Run> {
-        let run: RunId = message.run_id.parse().ok()?;
-        self.world.runs().into_iter().find(|known| known.head.id == run)
-    }
-
     /// Whether the engine ends an attempt that nobody answers; only then may a driver be silent.
-    fn has_time_limit(&self, message: &DriverMessage) -> bool {
-        let Some(run) = self.run_of(message) else { return false };
-        let Some(pipeline) = &run.input.pipeline else { return false };
-        pipeline.steps.iter().any(|step| step.id == message.step && step.timeout.is_some())
+    fn has_time_limit(&self, run: RunId, step: &str) -> bool {
+        let limit = |run: &Run, place: usize| run.input.pipeline.as_ref()?.steps.get(place)?.timeout;
+        self.world.of_run(run, |run| limit(run, place_of(run, step)?)).flatten().is_some()
     }
 
     fn fails(&self, run: RunId, step: &str, attempt: u32) -> bool {
-        let known = self.world.runs();
-        let Some(record) = known.iter().find(|known| known.head.id == run) else { return false };
-        let Some(place) = record.steps.iter().position(|record| record.id == step) else { return false };
-        let failures: u32 = record.input.resource.spec["failures"][place].as_u64().unwrap_or(0).try_into().unwrap();
-        attempt <= failures
+        let failures = |run: &Run| run.input.resource.spec["failures"][place_of(run, step)?].as_u64();
+        let failures = self.world.of_run(run, failures).flatten().unwrap_or_default();
+        u64::from(attempt) <= failures
     }
 
     /// Offers a result until it is taken; one whose loss the engine notices may be lost.
@@ -158,4 +150,10 @@ impl Driver {
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
     }
+}
+
+/// Where the step stands in the pipeline.
+fn place_of(run: &Run, step: &str) -> Option<usize> {
+    let place = run.steps.iter().position(|record| record.id == step)?;
+    Some(run.place_in_pipeline(place))
 }

@@ -16,15 +16,18 @@ pub fn explain(before: &Run, after: &Run) -> Result<Vec<Event>, String> {
         events.push(event);
     };
     if let (None, Some(at)) = (before.head.started_at, after.head.started_at) {
-        let drivers = after.steps.iter().skip(before.steps.len()).map(|step| step.driver.clone()).collect();
-        happened(Event::Started { at, drivers }, &mut now);
+        happened(Event::Started { at, drivers: after.head.drivers.clone() }, &mut now);
     }
-    let (ending, message) = (after.head.ending, &after.head.message);
-    if let Some(status) = ending.filter(|_| ending != before.head.ending || *message != before.head.message) {
-        happened(Event::Ending { status, message: message.clone() }, &mut now);
+    let (ending, message, halt) = (after.head.ending, &after.head.message, after.head.halt);
+    let as_before = (ending, halt) == (before.head.ending, before.head.halt) && *message == before.head.message;
+    if let Some(status) = ending.filter(|_| !as_before) {
+        happened(Event::Ending { status, message: message.clone(), halt }, &mut now);
     }
     if after.head.paused != now.head.paused && !after.head.status.is_finished() {
         happened(Event::Paused { paused: after.head.paused }, &mut now);
+    }
+    for event in fanned_out(before, after) {
+        happened(event, &mut now);
     }
     for step in 0..after.steps.len().min(now.steps.len()) {
         let found = of_step(step, &now.steps[step], &after.steps[step]);
@@ -34,6 +37,20 @@ pub fn explain(before: &Run, after: &Run) -> Result<Vec<Event>, String> {
         happened(Event::Finished { status: after.head.status, message: message.clone(), at }, &mut now);
     }
     if now == *after { Ok(events) } else { Err(format!("the events found are {events:?}; they make {now:#?}")) }
+}
+
+/// Steps that became many, in the order in which their items were added.
+fn fanned_out(before: &Run, after: &Run) -> Vec<Event> {
+    let known = |step: usize| before.steps.get(step).is_some_and(|record| record.fan_out.is_some());
+    let mut found: Vec<_> = (0..after.steps.len()).filter(|&step| !known(step)).collect();
+    found.retain(|&step| after.steps[step].fan_out.is_some());
+    found.sort_by_key(|&step| after.steps[step].fan_out.as_ref().map(|fan_out| fan_out.first));
+    let event = |step: usize| {
+        let record = &after.steps[step];
+        let items = record.fan_out.as_ref()?.items.clone();
+        Some(Event::StepFannedOut { step, items, at: record.started_at? })
+    };
+    found.into_iter().filter_map(event).collect()
 }
 
 fn of_step(step: usize, before: &StepRecord, after: &StepRecord) -> Vec<Event> {
@@ -56,6 +73,18 @@ fn of_step(step: usize, before: &StepRecord, after: &StepRecord) -> Vec<Event> {
     if events.iter().any(closed) {
         return events;
     }
+    let at = after.finished_at.unwrap_or_default();
+    let ends = before.status != after.status;
+    match (&after.result, after.status) {
+        // Without a driver: a condition, an answer to an approval, the items of a matrix.
+        (Some(result), StepStatus::Succeeded) if ends => {
+            events.push(Event::StepSucceeded { step, result: result.clone(), at });
+        }
+        (Some(result), StepStatus::Failed) if ends => {
+            events.push(Event::StepFailed { step, cause: Cause::Failure, result: result.clone(), at });
+        }
+        _ => {}
+    }
     match after.status {
         StepStatus::Running if ended > 0 || !same_dispatch || before.status != StepStatus::Running => {
             let (place, deadline) = (after.place.clone(), after.deadline);
@@ -65,6 +94,10 @@ fn of_step(step: usize, before: &StepRecord, after: &StepRecord) -> Vec<Event> {
                 events.push(Event::StepSettled { step });
             }
         }
+        StepStatus::Waiting if before.started_at.is_none() && after.started_at.is_some() => {
+            let at = after.started_at.unwrap_or_default();
+            events.push(Event::ApprovalAwaited { step, deadline: after.deadline, at });
+        }
         StepStatus::Waiting if ended == 0 && (now.status != StepStatus::Waiting || now.reason != after.reason) => {
             events.push(Event::StepWaited { step, reason: after.reason.clone() });
         }
@@ -73,11 +106,9 @@ fn of_step(step: usize, before: &StepRecord, after: &StepRecord) -> Vec<Event> {
             events.push(Event::StepWaited { step, reason: after.reason.clone() });
         }
         StepStatus::Skipped if before.status != StepStatus::Skipped => {
-            let at = after.finished_at.unwrap_or_default();
             events.push(Event::StepSkipped { step, reason: after.reason.clone(), at });
         }
         StepStatus::Cancelled if before.status != StepStatus::Cancelled => {
-            let at = after.finished_at.unwrap_or_default();
             events.push(Event::StepCancelled { step, reason: after.reason.clone(), at });
         }
         _ => {}
@@ -117,6 +148,8 @@ pub fn words(events: &[Event], run: &Run) -> String {
         Event::Started { drivers, .. } => format!("started {drivers:?}"),
         Event::StepDispatched { step, attempt, place, .. } => format!("{} dispatched #{attempt} to {place}", id(step)),
         Event::StepWaited { step, reason } => format!("{} waits ({reason})", id(step)),
+        Event::ApprovalAwaited { step, .. } => format!("{} waits for an approval", id(step)),
+        Event::StepFannedOut { step, items, .. } => format!("{} becomes {}", id(step), items.len()),
         Event::StepSettled { step } => format!("{} settled", id(step)),
         Event::AttemptFailed { step, cause, .. } => format!("{} attempt ended: {}", id(step), cause.as_str()),
         Event::StepSucceeded { step, result, .. } => format!("{} succeeded ({})", id(step), said(result)),

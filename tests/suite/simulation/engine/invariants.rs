@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use conveyor::engine::Event;
-use conveyor::model::{Cause, DriverMessage, DriverResult, Run, RunId, RunStatus, StepStatus, keys};
+use conveyor::model::{Cause, DriverMessage, DriverResult, Run, RunId, RunStatus, Step, StepRecord, StepStatus, keys};
+use serde_json::Value;
 
 /// The name of one message to a driver.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +26,7 @@ const OF_A_TRANSITION: &[Transition] = &[
     no_step_before_what_it_needs,
     a_result_iff_done,
     results_are_what_was_said,
+    no_more_items_than_allowed,
     nothing_owed_at_the_end,
 ];
 
@@ -63,8 +65,7 @@ fn attempts_rise_by_one(before: &Run, after: &Run, _: &[Event]) -> Result<(), St
         if numbers != counted || new.attempt < old || new.attempt > old + 1 {
             return Err(format!("attempts_rise_by_one: of step {}", new.id));
         }
-        let policy = after.input.pipeline.as_ref().and_then(|pipeline| pipeline.steps.get(place));
-        if let Some(policy) = policy
+        if let Some(policy) = policy(after, place)
             && new.attempt > policy.retry.as_ref().map_or(1, |retry| retry.max_attempts)
         {
             return Err(format!("attempts_rise_by_one: of step {} over what its policy allows", new.id));
@@ -83,8 +84,14 @@ fn no_step_before_what_it_needs(_: &Run, after: &Run, events: &[Event]) -> Resul
     Ok(())
 }
 
+/// What the pipeline says of a step.
+fn policy(run: &Run, step: usize) -> Option<&Step> {
+    run.input.pipeline.as_ref()?.steps.get(run.place_in_pipeline(step))
+}
+
 /// Whether all that a step needs is done.
 fn is_free(run: &Run, step: usize) -> bool {
+    let step = run.place_in_pipeline(step);
     let Some(pipeline) = &run.input.pipeline else { return true };
     let done = |step: usize| run.steps.get(step).is_some_and(|record| record.status.is_finished());
     let last = pipeline.steps.get(step).is_some_and(|step| step.finally);
@@ -112,6 +119,10 @@ fn results_are_what_was_said(before: &Run, after: &Run, events: &[Event]) -> Res
             _ => continue,
         };
         let Some(record) = before.steps.get(step) else { return Err(format!("results_are_what_was_said: {event:?}")) };
+        if record.attempt == 0 {
+            results_without_a_driver(before, after, step, event)?;
+            continue;
+        }
         let said = said(after.head.id, &record.id, record.attempt);
         let right = match cause {
             Cause::Failure => message.starts_with(&said) || message.starts_with("the step cannot be sent"),
@@ -120,6 +131,35 @@ fn results_are_what_was_said(before: &Run, after: &Run, events: &[Event]) -> Res
         };
         if !right {
             return Err(format!("results_are_what_was_said: {event:?}, not \"{said}\""));
+        }
+    }
+    Ok(())
+}
+
+/// Conditions, approvals and matrices end steps by themselves; a matrix with the results of its items, in their order.
+fn results_without_a_driver(before: &Run, after: &Run, step: usize, event: &Event) -> Result<(), String> {
+    if policy(after, step).is_none_or(|step| step.when.is_none() && step.matrix.is_none() && step.approval.is_none()) {
+        return Err(format!("results_without_a_driver: {event:?}"));
+    }
+    let Some(fan_out) = before.steps.get(step).and_then(|record| record.fan_out.as_ref()) else { return Ok(()) };
+    let items = after.steps.get(fan_out.first..fan_out.first + fan_out.items.len()).unwrap_or_default();
+    let data = |item: &StepRecord| item.result.as_ref().map_or(Value::Null, |result| result.data.clone());
+    let gathered: Vec<Value> = items.iter().map(data).collect();
+    let result = after.steps.get(step).and_then(|record| record.result.as_ref());
+    if items.len() != fan_out.items.len() || result.is_none_or(|result| result.data != Value::Array(gathered)) {
+        return Err(format!("results_without_a_driver: {event:?} does not gather {items:?}"));
+    }
+    Ok(())
+}
+
+fn no_more_items_than_allowed(_: &Run, after: &Run, _: &[Event]) -> Result<(), String> {
+    for (place, record) in after.steps.iter().enumerate() {
+        let most = policy(after, place).and_then(|step| step.matrix.as_ref()?.max_parallel);
+        let (Some(fan_out), Some(most)) = (&record.fan_out, most) else { continue };
+        let items = after.steps.iter().skip(fan_out.first).take(fan_out.items.len());
+        let open = items.filter(|item| matches!(item.status, StepStatus::Running | StepStatus::Waiting)).count();
+        if open > most {
+            return Err(format!("no_more_items_than_allowed: {open} of step {}", record.id));
         }
     }
     Ok(())
@@ -220,15 +260,15 @@ pub fn owed_is_sent(run: &Run, owed: &BTreeSet<Sent>, published: &BTreeSet<Sent>
 
 /// The end of a run is what became of its steps.
 pub fn honest(run: &Run) -> Result<(), String> {
-    let forgiven = |step: usize| {
-        let pipeline = run.input.pipeline.as_ref();
-        pipeline.and_then(|pipeline| pipeline.steps.get(step)).is_some_and(|step| step.continue_on_failure)
-    };
+    let forgiven = |step: usize| policy(run, step).is_some_and(|step| step.continue_on_failure);
     let failed =
         run.steps.iter().enumerate().filter(|(place, step)| step.status == StepStatus::Failed && !forgiven(*place));
     let failed = failed.count();
-    let unfinished =
-        run.steps.iter().filter(|step| matches!(step.status, StepStatus::Skipped | StepStatus::Cancelled)).count();
+    let unfinished = run.steps.iter().filter(|step| match step.status {
+        StepStatus::Skipped => !step.reason.starts_with("when: "),
+        status => status == StepStatus::Cancelled,
+    });
+    let unfinished = unfinished.count();
     let right = match run.head.status {
         RunStatus::Succeeded => failed == 0 && unfinished == 0,
         RunStatus::Failed => failed > 0 || run.head.message.contains("deadline"),
@@ -241,5 +281,6 @@ pub fn honest(run: &Run) -> Result<(), String> {
 /// A result of an attempt, as a driver says it.
 pub fn result(run: RunId, step: &str, attempt: u32, success: bool, words: &str) -> DriverResult {
     let message = format!("{}{words}", said(run, step, attempt));
-    if success { DriverResult::success(message) } else { DriverResult::failure(message) }
+    let result = if success { DriverResult::success(message) } else { DriverResult::failure(message) };
+    result.with_data(Value::from(step))
 }

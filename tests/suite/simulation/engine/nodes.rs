@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use conveyor::blob::MemoryBlobs;
 use conveyor::bus::{Bus as _, Message, subject};
-use conveyor::catalog::Catalog;
+use conveyor::catalog::{Answer, Catalog};
 use conveyor::config::{self, Config};
 use conveyor::driver::component::ComponentHost;
 use conveyor::engine::{self, Engine, Parts};
 use conveyor::log::MemoryLogs;
 use conveyor::metrics::Metrics;
-use conveyor::model::{PipelineEvent, Run, RunId, StepResult, keys};
+use conveyor::model::{PipelineEvent, Run, RunId, StepRecord, StepResult, StepStatus, keys};
 use conveyor::store::{Error, Store as _, runs};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -138,6 +138,9 @@ impl People {
     pub async fn submit(&self, run: &Run) {
         self.world.trace(|| format!("{} submitted", short(run.head.id)));
         let writes = runs::creation(run).unwrap();
+        while runs::carry_over(self.store.as_ref(), run).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         loop {
             match self.store.transact(writes.clone()).await {
                 Ok(_) | Err(Error::Conflict { .. }) => break,
@@ -160,15 +163,24 @@ impl People {
         }
         let which = usize::try_from(self.world.between(0, 1_000)).unwrap() % runs.len();
         let id = runs[which].head.id;
-        let act = self.world.between(0, 9);
+        let act = self.world.between(0, 12);
         self.world.trace(|| format!("{} act {act}", short(id)));
         // What is refused, or not answered, is no matter here.
         let _ = match act {
             0..=1 => self.catalog.cancel_run(id, "somebody").await.map(drop),
             2..=4 => self.catalog.pause_run(id).await.map(drop),
             5..=7 => self.catalog.resume_run(id).await.map(drop),
+            8..=10 => self.answer(&runs[which], act < 10).await,
             _ => self.read(id).await,
         };
+    }
+
+    /// Approves or rejects the first step that waits for it.
+    async fn answer(&self, run: &Run, approved: bool) -> Result<(), conveyor::catalog::Error> {
+        let awaited = |step: &&StepRecord| step.driver.is_empty() && step.status == StepStatus::Waiting;
+        let Some(step) = run.steps.iter().find(awaited) else { return Ok(()) };
+        let answer = Answer { approved, who: "somebody".to_owned(), comment: String::new() };
+        self.catalog.answer_approval(run.head.id, &step.id, answer).await.map(drop)
     }
 
     async fn read(&self, id: RunId) -> Result<(), conveyor::catalog::Error> {
@@ -178,10 +190,13 @@ impl People {
         Ok(())
     }
 
-    /// Lets every run go on that somebody holds back.
+    /// Lets every run go on that somebody holds back, or that waits for somebody.
     pub async fn release(&self) {
-        for run in self.world.runs().iter().filter(|run| run.head.paused) {
-            let _ = self.catalog.resume_run(run.head.id).await;
+        for run in &self.world.runs() {
+            if run.head.paused {
+                let _ = self.catalog.resume_run(run.head.id).await;
+            }
+            let _ = self.answer(run, true).await;
         }
     }
 

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use conveyor::model::{
-    Resource, ResourceEvent, ResourceRef, Run, RunHead, RunId, RunInput, RunStatus, StepRecord, StepStatus,
-};
+use conveyor::model::{Resource, ResourceEvent, Run, RunId, RunInput, StepRecord, StepStatus};
 use fastrand::Rng;
 use jiff::Timestamp;
 use serde_json::json;
@@ -86,8 +84,8 @@ async fn submit(people: Arc<People>, world: Arc<World>, run: Run, at: Duration, 
     let Some(again) = again else { return };
     for _ in 0..40 {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let ended = world.runs().into_iter().find(|known| known.head.id == run.head.id);
-        let Some(ended) = ended.filter(|run| run.head.status.is_finished()) else { continue };
+        let ended = world.of_run(run.head.id, |run| run.head.status.is_finished().then(|| run.clone()));
+        let Some(ended) = ended.flatten() else { continue };
         return people.submit(&repetition(&ended, &run, again)).await;
     }
 }
@@ -100,11 +98,11 @@ async fn wait_for_the_end(world: &World, people: &People) {
         if world.violation().is_some() {
             return;
         }
-        let open: Vec<Run> = world.runs().into_iter().filter(|run| !run.head.status.is_finished()).collect();
-        if open.is_empty() {
+        if world.all_have_ended() {
             break;
         }
         if began.elapsed() > PATIENCE {
+            let open: Vec<Run> = world.runs().into_iter().filter(|run| !run.head.status.is_finished()).collect();
             return world.violated(|| format!("every_run_ends: {open:#?}"));
         }
     }
@@ -118,27 +116,11 @@ fn id(random: &mut Rng) -> RunId {
 }
 
 fn run(plan: &RunPlan, random: &mut Rng) -> Run {
-    let created_at = Timestamp::from_second(1_790_000_000).unwrap();
-    let steps = plan.pipeline.iter().flat_map(|pipeline| &pipeline.steps);
-    let steps = steps.map(|step| StepRecord::pending(&step.id, &step.driver)).collect();
-    let resource = Resource::new("app", "one", json!({ "failures": plan.failures }));
-    let about = ResourceRef { resource: "app".into(), name: "one".into(), id: String::new(), version: "1".into() };
-    let head = RunHead {
-        id: id(random),
-        status: RunStatus::Pending,
-        message: String::new(),
-        event: ResourceEvent::Create,
-        pipeline: plan.pipeline.as_ref().map(|pipeline| pipeline.name.clone()),
-        resource: about,
-        created_at,
-        started_at: None,
-        finished_at: None,
-        ending: None,
-        paused: false,
-        parent: None,
-    };
+    let resource = Resource::new("app", "one", json!({ "failures": plan.failures, "yes": true }));
     let input = RunInput { resource, pipeline: plan.pipeline.clone(), digests: BTreeMap::new() };
-    Run { head, input: Arc::new(input), steps }
+    let mut run = Run::accepted(Timestamp::from_second(1_790_000_000).unwrap(), ResourceEvent::Create, input);
+    run.head.id = id(random);
+    run
 }
 
 /// A run that carries over what succeeded in another one, in the shape in which the catalog repeats a run.
@@ -148,17 +130,17 @@ fn repetition(ended: &Run, first: &Run, id: RunId) -> Run {
     again.head.parent = Some(ended.head.id);
     let Some(pipeline) = &ended.input.pipeline else { return again };
     let needs = pipeline.needs();
-    let mut carried = vec![false; ended.steps.len()];
+    let mut carried = vec![false; pipeline.steps.len()];
     // Needs may point in any direction of the list, so until nothing changes any more.
     let mut changed = true;
     while std::mem::take(&mut changed) {
-        for (place, record) in ended.steps.iter().enumerate() {
+        for (place, record) in ended.steps.iter().take(pipeline.steps.len()).enumerate() {
             let kept = record.status == StepStatus::Succeeded
                 && !pipeline.steps[place].finally
                 && needs[place].iter().all(|&need| carried[need]);
             if kept && !carried[place] {
                 (carried[place], changed) = (true, true);
-                again.steps[place] = record.clone();
+                again.steps[place] = StepRecord { fan_out: None, ..record.clone() };
             }
         }
     }

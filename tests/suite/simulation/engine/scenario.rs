@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use conveyor::model::{Backoff, Cause, Pipeline, Retry, Step};
+use conveyor::model::{Approval, Backoff, Cause, Matrix, Pipeline, Retry, Step};
 use fastrand::Rng;
 use jiff::SignedDuration;
+use serde_json::Value;
 
 /// One scenario.
 #[derive(Debug, Clone)]
@@ -187,6 +188,7 @@ fn pipeline(drivers: &[DriverPlan], random: &mut Rng) -> Pipeline {
         }
         if policies {
             add_policy(&mut step, random);
+            add_form(&mut step, random);
         }
         pipeline.steps.push(step);
     }
@@ -214,4 +216,24 @@ fn add_policy(step: &mut Step, random: &mut Rng) {
         step.timeout = Some(SignedDuration::from_millis(random.i64(300..12_000)));
     }
     step.continue_on_failure = random.u32(0..5) == 0;
+}
+
+/// What a step may be besides one call of a driver.
+fn add_form(step: &mut Step, random: &mut Rng) {
+    match random.u32(0..10) {
+        0 => step.when = Some("resource.spec.yes".to_owned()),
+        1 => step.when = Some("!resource.spec.yes".to_owned()),
+        // No result has such a thing: the evaluation fails, and with it the step.
+        2 if random.bool() => step.when = Some("resource.spec.nothing > 1".to_owned()),
+        3 | 4 => {
+            let over = Value::Array((0..random.u64(0..5)).map(Value::from).collect());
+            step.matrix = Some(Matrix { over, max_parallel: random.bool().then(|| random.usize(1..4)) });
+        }
+        5 if step.retry.is_none() && step.timeout.is_none() => {
+            let timeout = random.bool().then(|| SignedDuration::from_millis(random.i64(300..20_000)));
+            step.approval = Some(Approval { timeout });
+            step.driver.clear();
+        }
+        _ => {}
+    }
 }

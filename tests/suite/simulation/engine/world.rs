@@ -297,6 +297,15 @@ impl World {
         }
     }
 
+    /// What there is to say of a run as it is.
+    pub fn of_run<T>(&self, id: RunId, say: impl FnOnce(&Run) -> T) -> Option<T> {
+        self.state().records.get(&id).map(|record| say(&record.latest))
+    }
+
+    pub fn all_have_ended(&self) -> bool {
+        self.state().records.values().all(|record| record.latest.head.status.is_finished())
+    }
+
     /// The runs as they are.
     pub fn runs(&self) -> Vec<Run> {
         self.state().records.values().map(|record| record.latest.clone()).collect()
