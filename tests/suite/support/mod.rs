@@ -3,5 +3,6 @@
 pub mod command;
 pub mod guest;
 pub mod nats;
+pub mod port;
 pub mod remote;
 pub mod server;

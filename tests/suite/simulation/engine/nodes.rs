@@ -261,6 +261,11 @@ impl Chaos {
                 self.world.trace(|| "the bus forgets everything".to_owned());
                 self.server.forget();
             }
+            if self.world.chance(faults.deletion) {
+                self.world.state().counts.amnesias += 1;
+                self.world.trace(|| "the stream of results is deleted".to_owned());
+                self.server.forget_answers();
+            }
             if self.world.chance(faults.restart) {
                 self.nodes[self.pick(self.nodes.len())].notify_one();
             }

@@ -53,6 +53,8 @@ pub struct Faults {
     pub outage: u32,
     /// The bus comes back with nothing.
     pub amnesia: u32,
+    /// The stream of results is deleted.
+    pub deletion: u32,
     /// A node is stopped in order.
     pub restart: u32,
     /// A driver leaves its place and comes back later.
@@ -137,6 +139,7 @@ impl Faults {
             lost_result: rate(150),
             outage: rate(60),
             amnesia: rate(40),
+            deletion: rate(40),
             restart: rate(40),
             vanish: rate(80),
             act: rate(120),

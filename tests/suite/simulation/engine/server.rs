@@ -293,4 +293,20 @@ impl Server {
         drop(state);
         self.show(|shown| shown.places = Arc::default());
     }
+
+    /// The stream of results was deleted and made again: what was in it is gone, and every place counts as another one.
+    pub fn forget_answers(&self) {
+        let mut state = self.state();
+        state.consumers.retain(|(stream, _), _| *stream != Stream::Pipeline);
+        state.waiting.clear();
+        state.seen.clear();
+        state.tokens += 1;
+        let made = state.tokens;
+        drop(state);
+        self.show(|shown| {
+            for place in Arc::make_mut(&mut shown.places).values_mut() {
+                place.token = format!("{}/{made}", place.token);
+            }
+        });
+    }
 }
