@@ -2,6 +2,8 @@
 //! says what was lost, doubled or out of order, and none of it may be.
 
 mod checker;
+#[cfg(feature = "etcd")]
+mod cluster;
 mod disk;
 mod field;
 mod nats;

@@ -120,7 +120,10 @@ async fn the_log_of_a_run_is_complete_from_any_node() {
     assert_eq!(here, there);
     for (step, lines) in here.chunks(200).enumerate() {
         for (number, line) in lines.iter().enumerate() {
-            assert_eq!((line.step.as_str(), line.message.as_str()), (&*format!("s{step}"), &*format!("line {:05}", number + 1)));
+            assert_eq!(
+                (line.step.as_str(), line.message.as_str()),
+                (&*format!("s{step}"), &*format!("line {:05}", number + 1))
+            );
         }
     }
     // Also from a node that is new.
@@ -174,7 +177,10 @@ async fn check_all(node: &Server, accepted: &BTreeSet<String>) {
         let run: RunView = node.finished(id).await;
         assert_eq!(run.head.status, RunStatus::Succeeded, "{run:#?}");
         for pair in run.steps.windows(2) {
-            assert!(pair[1].started_at >= pair[0].finished_at, "a step began before its predecessor's result: {run:#?}");
+            assert!(
+                pair[1].started_at >= pair[0].finished_at,
+                "a step began before its predecessor's result: {run:#?}"
+            );
         }
     }
     // Those whose answer the client never got as well.
@@ -225,7 +231,8 @@ async fn create(client: usize, urls: Vec<String>, pipeline: String, accepted: Ar
     let http = reqwest::Client::new();
     for number in 0.. {
         let url = &urls[(number + client) % urls.len()];
-        let body = json!({ "name": format!("c{client}-{number}"), "resource": "app", "pipeline": pipeline, "spec": {} });
+        let body =
+            json!({ "name": format!("c{client}-{number}"), "resource": "app", "pipeline": pipeline, "spec": {} });
         let sent = http.post(format!("{url}/resources")).timeout(Duration::from_secs(5)).json(&body).send().await;
         if let Ok(response) = sent
             && response.status() == StatusCode::CREATED
