@@ -39,9 +39,9 @@ impl SimulatedStore {
         let Ok(Some(entry)) = self.world.store.get(&write.key).await else { return };
         self.world.state().counts.races += 1;
         self.world.trace(|| format!("{} was written by somebody else", write.key));
-        let _ = self.world.store.transact(vec![Write::put(entry.key, entry.value)]).await;
-        if let Some(run) = run_of(write) {
-            self.world.committed(run, self.life).await;
+        let touch = vec![Write::put(entry.key, entry.value)];
+        if let (Ok(revision), Some(run)) = (self.world.store.transact(touch.clone()).await, run_of(write)) {
+            self.world.committed(run, &touch, revision, self.life).await;
         }
     }
 }
@@ -67,10 +67,10 @@ impl Store for SimulatedStore {
             self.lose_race(&writes).await;
         }
         let runs: Vec<RunId> = writes.iter().filter_map(run_of).collect();
-        let committed = self.world.store.transact(writes).await;
-        if committed.is_ok() {
+        let committed = self.world.store.transact(writes.clone()).await;
+        if let Ok(revision) = committed {
             for run in runs {
-                self.world.committed(run, self.life).await;
+                self.world.committed(run, &writes, revision, self.life).await;
             }
         }
         match fate {

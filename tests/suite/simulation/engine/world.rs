@@ -9,8 +9,9 @@ use conveyor::bus::Message;
 use conveyor::clock::Clock;
 use conveyor::config;
 use conveyor::engine::{Effect, Event};
-use conveyor::model::{DriverMessage, Run, RunId, keys};
-use conveyor::store::{MemoryStore, Revision, runs};
+use conveyor::model::keys::EVERY_DRIVER;
+use conveyor::model::{DriverMessage, Run, RunId, StepRecord};
+use conveyor::store::{MemoryStore, Revision, Write, keys, runs};
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
@@ -64,6 +65,8 @@ pub struct State {
 struct Record {
     first: Run,
     latest: Run,
+    /// Its steps as they lie in the store.
+    stored: BTreeMap<usize, StepRecord>,
     history: Vec<Event>,
     versions: BTreeMap<Revision, Run>,
     owed: BTreeSet<Sent>,
@@ -213,29 +216,45 @@ impl World {
     }
 
     /// A transaction on a run was committed.
-    pub async fn committed(&self, id: RunId, life: Life) {
-        let stored = match runs::load(&self.store, id).await {
-            Ok(Some(stored)) => stored,
+    pub async fn committed(&self, id: RunId, writes: &[Write], revision: Revision, life: Life) {
+        self.state().counts.commits += 1;
+        let known = self.state().records.get(&id).map(|record| (record.latest.clone(), record.stored.clone()));
+        let Some((before, mut stored)) = known else { return self.created(id).await };
+        let mut head = before.head.clone();
+        let steps = keys::run_steps(id);
+        for write in writes {
+            let Some(value) = &write.value else { continue };
+            let place = write.key.strip_prefix(&steps).and_then(|place| place.parse().ok());
+            if let Some(place) = place {
+                stored.insert(place, serde_json::from_slice(value).unwrap());
+            } else if write.key == keys::run(id) {
+                head = serde_json::from_slice(value).unwrap();
+            }
+        }
+        let after = Run::assemble(head, before.input.clone(), stored.clone());
+        self.held_against_invariants(&before, &after, life);
+        if let Some(record) = self.state().records.get_mut(&id) {
+            record.versions.insert(revision, after.clone());
+            record.latest = after;
+            record.stored = stored;
+        }
+    }
+
+    async fn created(&self, id: RunId) {
+        let (run, revision) = match runs::load(&self.store, id).await {
+            Ok(Some(stored)) => (stored.run, stored.revision),
             other => return self.violated(|| format!("readable: the record of {id} is {other:?}")),
         };
-        let mut state = self.state();
-        state.counts.commits += 1;
-        let known = state.records.get(&id).map(|record| record.latest.clone());
-        let Some(before) = known else {
-            let run = stored.run;
-            let versions = BTreeMap::from([(stored.revision, run.clone())]);
-            let record =
-                Record { first: run.clone(), latest: run, history: Vec::new(), versions, owed: BTreeSet::new() };
-            state.records.insert(id, record);
-            return;
+        let stored = run.steps.iter().enumerate().filter(|(_, step)| !step.is_fresh());
+        let record = Record {
+            first: run.clone(),
+            stored: stored.map(|(place, step)| (place, step.clone())).collect(),
+            versions: BTreeMap::from([(revision, run.clone())]),
+            latest: run,
+            history: Vec::new(),
+            owed: BTreeSet::new(),
         };
-        drop(state);
-        self.held_against_invariants(&before, &stored.run, life);
-        let mut state = self.state();
-        if let Some(record) = state.records.get_mut(&id) {
-            record.versions.insert(stored.revision, stored.run.clone());
-            record.latest = stored.run;
-        }
+        self.state().records.insert(id, record);
     }
 
     fn held_against_invariants(&self, before: &Run, after: &Run, life: Life) {
@@ -342,7 +361,7 @@ fn sent_by(run: &Run, effect: &Effect) -> Option<Sent> {
             let step = run.steps.get(*step)?.id.clone();
             Some(Sent { run: id, step, attempt: *attempt, dispatch: *dispatch })
         }
-        Effect::Broadcast => Some(Sent { run: id, step: keys::EVERY_DRIVER.to_owned(), attempt: 1, dispatch: 1 }),
+        Effect::Broadcast => Some(Sent { run: id, step: EVERY_DRIVER.to_owned(), attempt: 1, dispatch: 1 }),
         Effect::Announce => None,
     }
 }
