@@ -38,11 +38,12 @@ TIMES ?= 20
 SIMULATION := cargo test --locked --config 'profile.dev.opt-level=2' --test suite simulation::engine
 
 simulate: ## Plays the simulation of the engine: SEEDS=n FIRST=n, or SEED=n
+	.ci/tools protoc
 	CONVEYOR_SIMULATE_SEEDS=$(SEEDS) CONVEYOR_SIMULATE_FIRST=$(FIRST) CONVEYOR_SIMULATE_SEED=$(SEED) \
 	  $(SIMULATION)::the_engine -- --nocapture
 
 chaos: ## Kills, stops and fills real servers under load: TIMES=n as often as `make test`
-	.ci/tools nats
+	.ci/tools nats protoc etcd
 	$(HOST_BUILD)
 	. .ci/env && CONVEYOR_CHAOS=$(TIMES) cargo test --locked --test suite chaos:: -- --nocapture --test-threads 2
 

@@ -14,6 +14,8 @@ pub struct Scenario {
     /// Whether the bus outlives the nodes, as JetStream does; otherwise it is gone with its one node.
     pub durable: bool,
     pub nodes: u32,
+    /// Whether only one of the nodes sweeps, as on a store that they share in earnest.
+    pub leased: bool,
     pub workers: usize,
     pub cache: usize,
     pub sweep: Duration,
@@ -101,6 +103,7 @@ impl Scenario {
             seed,
             durable,
             nodes: if durable { random.u32(1..3) } else { 1 },
+            leased: durable && random.bool(),
             workers: random.usize(1..4),
             cache: if random.bool() { 1 } else { 64 },
             sweep: Duration::from_millis(random.u64(400..3_000)),
