@@ -28,7 +28,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &["model", "clock", "config", "metrics", "store", "bus", "blob", "log", "driver", "engine", "catalog"],
     ),
     ("server", &["config", "api", "conveyor"]),
-    ("cli", &["model", "config", "catalog", "server"]),
+    ("doctor", &["config", "store", "bus", "log", "driver"]),
+    ("migrate", &["model", "config", "store", "blob", "log"]),
+    ("cli", &["model", "config", "catalog", "server", "doctor", "migrate", "store", "blob", "log"]),
 ];
 
 fn root() -> PathBuf {
