@@ -64,7 +64,7 @@ pub struct Answer {
 pub struct Page {
     /// How large the database may grow.
     pub quota: Option<u64>,
-    /// Up to which revision the history is compacted; `None` if it never was since the member started.
+    /// Up to which revision the history is compacted; `None` if it never was.
     pub compacted: Option<u64>,
     /// The time that the answer bears.
     pub time: Option<Sample>,
@@ -264,13 +264,20 @@ fn judge_health(reached: &[(&Member, &Answer)]) -> Check {
     Check::fail(NAMES[2], ill.join("; "), advice)
 }
 
+/// How large a member's database may grow, if that is known.
+fn quota(member: &Member, answer: &Answer) -> Option<u64> {
+    let told = Some(answer.quota).filter(|quota| *quota > 0);
+    told.or_else(|| member.page.as_ref()?.quota).filter(|quota| *quota > 0)
+}
+
 fn judge_space(reached: &[(&Member, &Answer)]) -> Check {
-    let fullest = reached.iter().max_by_key(|(_, answer)| answer.bytes);
+    let fullest = reached.iter().max_by_key(|(member, answer)| {
+        let thousandths = answer.bytes.saturating_mul(1_000) / quota(member, answer).unwrap_or(u64::MAX);
+        (thousandths, answer.bytes)
+    });
     let Some((member, answer)) = fullest else { return Check::skipped(NAMES[3], "no member was reached") };
-    let page_quota = member.page.as_ref().and_then(|page| page.quota);
-    let quota = if answer.quota > 0 { Some(answer.quota) } else { page_quota };
     let found = format!("{}: {}, {} of it in use", member.address, size(answer.bytes), size(answer.bytes_used));
-    let Some(quota) = quota.filter(|quota| *quota > 0) else {
+    let Some(quota) = quota(member, answer) else {
         return Check::skipped(NAMES[3], format!("{found}; how large it may grow is not told")).advise(
             "look for --quota-backend-bytes (2 GiB if it is not there); at that size etcd takes no more writes",
         );
@@ -293,7 +300,7 @@ fn judge_compaction(reached: &[(&Member, &Answer)]) -> Check {
     let Some((revision, compacted)) = reached
         .iter()
         .filter_map(|(member, answer)| Some((answer.revision, member.page.as_ref()?.compacted)))
-        .max_by_key(|(revision, _)| *revision)
+        .max_by_key(|(_, compacted)| *compacted)
     else {
         return Check::skipped(name, "the members do not tell how far they have compacted their history")
             .advise("start etcd with --auto-compaction-retention=1h");
@@ -301,7 +308,7 @@ fn judge_compaction(reached: &[(&Member, &Answer)]) -> Check {
     let kept = revision.saturating_sub(compacted.unwrap_or_default());
     let found = match compacted {
         Some(compacted) => format!("compacted up to revision {compacted}, {kept} revisions are kept"),
-        None => format!("not compacted since its start, at revision {revision}"),
+        None => format!("never compacted, at revision {revision}"),
     };
     if kept > LONG_HISTORY {
         let advice = "start etcd with --auto-compaction-retention=1h: otherwise its history fills the quota";

@@ -2,10 +2,12 @@
 
 mod broadcast;
 mod cli;
+mod doctor;
 mod faults;
 mod guests;
 mod in_process;
 mod kills;
 mod large;
 mod logs;
+mod migrate;
 mod nats;

@@ -40,13 +40,21 @@ impl Server {
     pub fn with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path().join("data");
+        let mut server = Self::on(&folder, arguments, environment);
+        server._temporary = Some(temporary);
+        server
+    }
+
+    /// With a data folder that somebody else keeps.
+    pub fn on(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let folder = folder.to_owned();
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let environment: Vec<(String, String)> =
             environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let (child, url) = launch(&folder, "127.0.0.1:0", &arguments, &environment);
         // A connection that is kept would be that of a process that was killed.
         let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-        Self { child, url, folder, arguments, environment, client, _temporary: Some(temporary) }
+        Self { child, url, folder, arguments, environment, client, _temporary: None }
     }
 
     /// Ends the process as a crash would.
