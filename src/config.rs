@@ -173,6 +173,8 @@ pub struct Engine {
     pub settle_ms: u64,
     /// The most bytes of one Driver Result. Default 256 KiB; a larger one fails its step.
     pub result_bytes: usize,
+    /// The most items of one step's matrix. Default 1,000.
+    pub fan_out: usize,
 }
 
 impl Default for Engine {
@@ -184,6 +186,7 @@ impl Default for Engine {
             cache: 256,
             settle_ms: 30_000,
             result_bytes: 256 << 10,
+            fan_out: 1_000,
         }
     }
 }

@@ -23,6 +23,8 @@ pub use resources::Accepted;
 pub use runs::{RunFilter, RunView};
 pub use telemetry::Readiness;
 
+pub use crate::engine::Answer;
+
 use crate::blob::SharedBlobs;
 use crate::bus::SharedBus;
 use crate::clock::SharedClock;

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::event::Event;
-use super::machine::{Effect, Input, Rejected};
+use super::machine::{BATCH, Effect, Input, Rejected};
 use super::sequencer::{acknowledge, give_back};
 use super::{Parts, dispatch};
 use crate::bus::{self, Delivery, Health};
@@ -179,15 +179,14 @@ impl Worker {
         }
     }
 
-    /// Carries an input through: decide, commit, and decide again if somebody else was first; then send what is owed.
+    /// Carries an input through: decides, commits, and decides again if somebody else was first; then sends what is owed.
+    /// What follows from it may take several transitions.
     async fn carry(&mut self, run: RunId, input: Input) -> Result<(), Stopped> {
-        for _ in 0..MAX_CONFLICTS {
-            let parts = self.parts.clone();
+        let mut input = input;
+        let mut conflicts = 0;
+        while conflicts < MAX_CONFLICTS {
             let remembered = self.cache.contains_key(&run);
-            let stored = &self.kept(run).await?.stored;
-            let places = parts.bus.places().borrow().clone();
-            let belt = dispatch::belt(parts.clock.now(), &places, &stored.run.input.resource.resource);
-            let events = match stored.run.decide(input.clone(), &belt) {
+            let events = match self.decide(run, &input).await? {
                 Ok(events) => events,
                 // Another engine may have carried the run on meanwhile: what is refused is refused by the record itself,
                 // never by a memory of it.
@@ -204,9 +203,14 @@ impl Worker {
             match self.commit(run, &events).await {
                 Ok(()) => {
                     self.send_owed(run).await;
-                    return Ok(());
+                    // It is carried through now, also if the record has ended and is not remembered any more.
+                    if events.len() < BATCH || !self.cache.contains_key(&run) {
+                        return Ok(());
+                    }
+                    input = Input::Looked;
                 }
                 Err(store::Error::Conflict { .. }) => {
+                    conflicts += 1;
                     self.parts.metrics.conflicts.inc();
                     self.cache.remove(&run);
                 }
@@ -218,6 +222,14 @@ impl Worker {
             }
         }
         Err(Stopped::Store(store::Error::Conflict { key: store::keys::run(run) }))
+    }
+
+    async fn decide(&mut self, run: RunId, input: &Input) -> Result<Result<Vec<Event>, Rejected>, Stopped> {
+        let parts = self.parts.clone();
+        let record = &self.kept(run).await?.stored.run;
+        let places = parts.bus.places().borrow().clone();
+        let belt = dispatch::belt(parts.clock.now(), &places, &record.input.resource.resource, &parts.config.engine);
+        Ok(record.decide(input.clone(), &belt))
     }
 
     async fn commit(&mut self, run: RunId, events: &[Event]) -> Result<(), store::Error> {

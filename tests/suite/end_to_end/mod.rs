@@ -11,3 +11,4 @@ mod large;
 mod logs;
 mod migrate;
 mod nats;
+mod policy;
