@@ -168,8 +168,10 @@ impl Error {
 
 fn of_migration(error: &migrate::Error) -> Exit {
     match error {
-        migrate::Error::NotEmpty(_) | migrate::Error::OtherLines(_) | migrate::Error::Busy { .. } => Exit::Conflict,
-        migrate::Error::Store(_, store::Error::Locked(_)) => Exit::Conflict,
+        migrate::Error::NotEmpty(_)
+        | migrate::Error::OtherLines(_)
+        | migrate::Error::Busy { .. }
+        | migrate::Error::Store(_, store::Error::Locked(_)) => Exit::Conflict,
         migrate::Error::Store(_, store::Error::Unavailable(_)) => Exit::Unreachable,
         _ => Exit::Error,
     }

@@ -146,8 +146,9 @@ fn space(path: &Path) -> Result<Space, String> {
 
 #[cfg(target_os = "linux")]
 fn file_system(path: &Path) -> u64 {
-    // The kernel's numbers have 32 bits, whatever the width of the field.
-    rustix::fs::statfs(path).map_or(0, |found| u64::from_ne_bytes(i64::from(found.f_type).to_ne_bytes()) & 0xffff_ffff)
+    // The kernel's numbers have 32 bits, whatever the width and the sign of the field.
+    #[expect(clippy::cast_sign_loss, reason = "only the lower half is looked at")]
+    rustix::fs::statfs(path).map_or(0, |found| found.f_type as u64 & 0xffff_ffff)
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -171,7 +171,7 @@ mod client {
 pub fn read_page(page: &str) -> Page {
     // Prometheus writes large numbers as 2.147483648e+09; none of these is so large that a float cuts it.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was checked to be in range")]
-    let whole = |value: f64| (value >= 0.0 && value < 9e15).then_some(value as u64);
+    let whole = |value: f64| (0.0..9e15).contains(&value).then_some(value as u64);
     let value = |name: &str| {
         let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
         whole(line.trim().parse::<f64>().ok()?)

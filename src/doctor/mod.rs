@@ -103,7 +103,7 @@ pub async fn examine(config: &Config) -> Report {
     checks.extend(sqlite::judge(&sqlite));
     checks.extend(nats::judge(nats.as_ref(), config));
     checks.extend(etcd::judge(&etcd));
-    let samples = nats.iter().flat_map(|facts| facts.samples()).chain(etcd.samples()).collect::<Vec<_>>();
+    let samples = nats.iter().flat_map(nats::Facts::samples).chain(etcd.samples()).collect::<Vec<_>>();
     checks.extend(clock::judge(&start.elapsed(), &samples, config.doctor.clock_ms));
     checks.push(system::judge_files(system::open_files(), config));
     checks.push(system::judge_listen(config.listen, &listen, held));

@@ -61,7 +61,7 @@ async fn compare(
         tally.foreign += 1;
         other = of_target.next().await?;
     }
-    tally.kind = PART.to_owned();
+    PART.clone_into(&mut tally.kind);
     tally.missing = tally.source - tally.present;
     tally.digest = content.finish();
     Ok((tally, until))
@@ -84,8 +84,12 @@ async fn append(mut from: Walk<'_>, target: &dyn Logs, total: u64, report: Repor
 fn add(content: &mut Fingerprint, stored: &StoredLine) -> u64 {
     let line = &stored.line;
     let fields = [&line.runid, &line.driver, &line.pipeline, &line.step, &line.timestamp, &line.level, &line.message];
-    fields.iter().for_each(|field| content.add(field.as_bytes()));
-    fields.iter().map(|field| field.len() as u64).sum()
+    let mut size = 0;
+    for field in fields {
+        content.add(field.as_bytes());
+        size += field.len() as u64;
+    }
+    size
 }
 
 /// Goes through a log, a page at a time.

@@ -135,7 +135,7 @@ async fn look(client: &Client, limits: &Limits, patience: Duration, inspection: 
     for stream in Stream::ALL {
         let name = stream.name();
         let state = match link::ask::<Info>(&context, format!("STREAM.INFO.{name}"), &json!({})).await {
-            Ok(Ok(info)) => state(stream, limits, info),
+            Ok(Ok(info)) => state(stream, limits, &info),
             Ok(Err(error)) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => StreamState::Missing,
             Ok(Err(error)) => StreamState::Unknown(error.to_string()),
             Err(error) => StreamState::Unknown(error.to_string()),
@@ -144,7 +144,7 @@ async fn look(client: &Client, limits: &Limits, patience: Duration, inspection: 
     }
 }
 
-fn state(stream: Stream, limits: &Limits, info: Info) -> StreamState {
+fn state(stream: Stream, limits: &Limits, info: &Info) -> StreamState {
     let (messages, replicas) = (info.state.messages, info.config.num_replicas);
     match streams::compare(stream, limits, &info.config) {
         Ok(()) => StreamState::Good { messages, replicas },

@@ -130,14 +130,9 @@ impl Store for Troubled {
             self.store.transact(vec![Write::put(key, "rival")]).await?;
         }
         let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        match left {
-            Ok(_) => self.store.transact(writes).await,
-            // The worst case: it is written, and nobody is told.
-            Err(_) => {
-                self.store.transact(writes).await?;
-                Err(store::Error::Unavailable("gone".into()))
-            }
-        }
+        let written = self.store.transact(writes).await?;
+        // The worst case: it is written, and nobody is told.
+        left.map(|_| written).map_err(|_| store::Error::Unavailable("gone".into()))
     }
 
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, store::Error> {

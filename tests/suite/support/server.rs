@@ -22,7 +22,8 @@ pub struct Server {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     client: reqwest::Client,
-    _temporary: Option<tempfile::TempDir>,
+    /// Removed with the server, if it is nobody else's.
+    temporary: Option<tempfile::TempDir>,
 }
 
 impl Server {
@@ -41,7 +42,7 @@ impl Server {
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path().join("data");
         let mut server = Self::on(&folder, arguments, environment);
-        server._temporary = Some(temporary);
+        server.temporary = Some(temporary);
         server
     }
 
@@ -54,7 +55,7 @@ impl Server {
         let (child, url) = launch(&folder, "127.0.0.1:0", &arguments, &environment);
         // A connection that is kept would be that of a process that was killed.
         let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-        Self { child, url, folder, arguments, environment, client, _temporary: None }
+        Self { child, url, folder, arguments, environment, client, temporary: None }
     }
 
     /// Ends the process as a crash would.
