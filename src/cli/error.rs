@@ -6,7 +6,7 @@ use std::io;
 use serde_json::Value;
 
 use super::{Exit, manifest, settings};
-use crate::{migrate, store};
+use crate::{blob, log, migrate, store};
 
 /// Why a command failed. The text says what; [`Error::why`] and [`Error::fix`] say the rest.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +172,9 @@ fn of_migration(error: &migrate::Error) -> Exit {
         | migrate::Error::OtherLines(_)
         | migrate::Error::Busy { .. }
         | migrate::Error::Store(_, store::Error::Locked(_)) => Exit::Conflict,
-        migrate::Error::Store(_, store::Error::Unavailable(_)) => Exit::Unreachable,
+        migrate::Error::Store(_, store::Error::Unavailable(_))
+        | migrate::Error::Blob(_, blob::Error::Unavailable(_))
+        | migrate::Error::Log(_, log::Error::Unavailable(_)) => Exit::Unreachable,
         _ => Exit::Error,
     }
 }

@@ -280,7 +280,7 @@ fn judge_space(facts: &Facts, bounds: &config::Doctor) -> Check {
         return Check::warn(
             NAME,
             found,
-            "make room soon; finished runs go by age and count (README, defaults of retention)",
+            "make room soon: at less than doctor.least_free_bytes it fails",
         );
     }
     Check::ok(NAME, found)

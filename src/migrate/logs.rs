@@ -1,12 +1,17 @@
 //! The lines of the logs, in their order.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::{Error, Fingerprint, Options, Phase, Progress, Report, Side, Tally};
 use crate::log::{Logs, NewLine, Query, StoredLine};
 
 /// The word for this part.
 const PART: &str = "logs";
+/// How often a batch is appended before it is given up.
+const TRIES: u32 = 5;
+/// The pause between two tries.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Copies all lines, in their order. A target that already has the first of them, from a copy that was interrupted,
 /// gets the rest.
@@ -21,7 +26,7 @@ pub async fn copy(source: &dyn Logs, target: &dyn Logs, options: &Options, repor
     if tally.foreign > 0 {
         return Err(Error::OtherLines(tally.foreign));
     }
-    append(Walk::new(source, Side::Source, options, present_until), target, tally.missing, report).await?;
+    append(Walk::new(source, Side::Source, options, present_until), target, &tally, report).await?;
     let (mut content, mut count) = (Fingerprint::default(), 0);
     let mut walk = Walk::new(target, Side::Target, options, 0);
     while let Some(line) = walk.next().await? {
@@ -67,15 +72,26 @@ async fn compare(
     Ok((tally, until))
 }
 
-async fn append(mut from: Walk<'_>, target: &dyn Logs, total: u64, report: Report<'_>) -> Result<(), Error> {
+/// Appends the rest. A line is named by the log that it comes from and where it stood there, so that the same batch may
+/// be appended again.
+async fn append(mut from: Walk<'_>, target: &dyn Logs, tally: &Tally, report: Report<'_>) -> Result<(), Error> {
     let mut done = 0;
     while from.fill().await? {
         let lines = std::mem::take(&mut from.ahead);
         done += lines.len() as u64;
-        let named = |stored: StoredLine| NewLine { id: format!("migrated/{}", stored.position), line: stored.line };
-        let lines = lines.into_iter().map(named).collect();
-        target.append(lines).await.map_err(|error| Error::Log(Side::Target, error))?;
-        report(Progress { phase: Phase::Copy, part: PART, done, total: Some(total) });
+        let log = &tally.digest;
+        let named = |stored: StoredLine| NewLine { id: format!("{log}/{}", stored.position), line: stored.line };
+        let lines: Vec<NewLine> = lines.into_iter().map(named).collect();
+        let mut left = TRIES;
+        while let Err(error) = target.append(lines.clone()).await {
+            // A log on servers may still be on its way there.
+            left -= 1;
+            if left == 0 {
+                return Err(Error::Log(Side::Target, error));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        report(Progress { phase: Phase::Copy, part: PART, done, total: Some(tally.missing) });
     }
     Ok(())
 }

@@ -73,7 +73,9 @@ async fn copy(
     target: &Open,
     steps: &mut Steps,
 ) -> Result<(Vec<Tally>, Refusal), Error> {
-    let options = Options { dry_run: migrate.dry_run, replace: migrate.replace, bounds: config.migrate.clone() };
+    let mut bounds = config.migrate.clone();
+    bounds.writes = bounds.writes.min(config.store.transaction_writes);
+    let options = Options { dry_run: migrate.dry_run, replace: migrate.replace, bounds };
     let mut report = |progress: migrate::Progress<'_>| steps.show(progress);
     let (mut tallies, mut refusal) = (Vec::new(), Refusal::default());
     let wants = |part| migrate.only.contains(&part);
