@@ -209,6 +209,18 @@ pub struct Component {
     pub driver_concurrency: usize,
     /// Compiled components kept in memory. Default 64.
     pub cache: usize,
+    /// The program that compiles components in a process of its own: the binary `conveyor`. Default none: they are
+    /// compiled in the process of the host, whose memory and time a hostile component could then exhaust. `conveyor up`
+    /// names itself.
+    pub compiler: Option<PathBuf>,
+    /// Address space of the compiler's process, in bytes. Default 2 GiB.
+    pub compile_memory_bytes: u64,
+    /// Processor time of one compilation, all threads together, in ms. Default 60,000.
+    pub compile_cpu_ms: u64,
+    /// Wall-clock time of one compilation, in ms. Default 120,000.
+    pub compile_wall_ms: u64,
+    /// Compiled components kept on the disk. Default 1,000.
+    pub artifacts: usize,
     /// Table elements of one call. Default 100,000.
     pub table_elements: usize,
     /// Bytes that one host call may copy out of the guest. Default 16 MiB.
@@ -227,6 +239,11 @@ impl Default for Component {
             concurrency: 64,
             driver_concurrency: 16,
             cache: 64,
+            compiler: None,
+            compile_memory_bytes: 2 << 30,
+            compile_cpu_ms: 60_000,
+            compile_wall_ms: 120_000,
+            artifacts: 1_000,
             table_elements: 100_000,
             hostcall_bytes: 16 << 20,
             drivers: 1_000,

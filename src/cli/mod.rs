@@ -33,6 +33,7 @@ use clap::{Parser, Subcommand};
 pub use error::Error;
 pub use exit::Exit;
 
+use crate::driver::component::compiler;
 use client::Client;
 use output::{Format, Output};
 
@@ -85,6 +86,14 @@ enum Command {
     /// Show and follow runs, and read their logs.
     #[command(subcommand)]
     Run(run::Run),
+    /// The process that `up` starts to compile a component: from standard input to standard output.
+    #[command(hide = true, name = compiler::COMMAND)]
+    CompileComponent {
+        /// Address space, in bytes.
+        memory_bytes: u64,
+        /// Processor time, in seconds.
+        cpu_seconds: u64,
+    },
 }
 
 /// What every command that talks to a server needs.
@@ -104,6 +113,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
         Command::Config(up) => return show_config::run(up, output),
         Command::Doctor(up) => return doctor::run(up, output).await,
         Command::Migrate(migrate) => return until_interrupted(migrate::run(migrate, output)).await,
+        Command::CompileComponent { memory_bytes, cpu_seconds } => return Ok(compile(memory_bytes, cpu_seconds)),
         command => command,
     };
     let context = Context { client: Client::new(&cli.server)?, output };
@@ -127,6 +137,14 @@ pub fn fail(error: &(dyn StdError + 'static)) -> Exit {
     exit
 }
 
+fn compile(memory_bytes: u64, cpu_seconds: u64) -> Exit {
+    if let Err(why) = compiler::serve(memory_bytes, cpu_seconds) {
+        output::note(&why);
+        return Exit::Error;
+    }
+    Exit::Ok
+}
+
 async fn talk(command: Command, context: &Context) -> Result<Exit, Error> {
     match command {
         Command::Apply(apply) => apply::run(&apply, context).await,
@@ -136,6 +154,10 @@ async fn talk(command: Command, context: &Context) -> Result<Exit, Error> {
         Command::Resource(resource) => resource::run(&resource, context).await,
         Command::Run(run) => run::run(&run, context).await,
         // These talk to no server and are carried out before.
-        Command::Up(_) | Command::Config(_) | Command::Doctor(_) | Command::Migrate(_) => Ok(Exit::Ok),
+        Command::Up(_)
+        | Command::Config(_)
+        | Command::Doctor(_)
+        | Command::Migrate(_)
+        | Command::CompileComponent { .. } => Ok(Exit::Ok),
     }
 }

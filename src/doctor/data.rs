@@ -277,11 +277,7 @@ fn judge_space(facts: &Facts, bounds: &config::Doctor) -> Check {
         return Check::warn(NAME, found, "remove small files, or use a file system with more inodes");
     }
     if space.free < bounds.free_bytes {
-        return Check::warn(
-            NAME,
-            found,
-            "make room soon: at less than doctor.least_free_bytes it fails",
-        );
+        return Check::warn(NAME, found, "make room soon: at less than doctor.least_free_bytes it fails");
     }
     Check::ok(NAME, found)
 }

@@ -19,7 +19,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("blob", &["model", "clock", "config", "folder"]),
     ("bus", &["model", "clock", "config"]),
     ("log", &["model", "clock", "config", "bus", "metrics", "folder", "sqlite"]),
-    ("driver", &["model", "clock", "config", "metrics", "store", "bus", "blob", "log"]),
+    ("driver", &["model", "clock", "config", "metrics", "folder", "store", "bus", "blob", "log"]),
     ("engine", &["model", "clock", "config", "metrics", "store", "bus"]),
     ("catalog", &["model", "clock", "config", "metrics", "store", "bus", "blob", "log", "driver", "engine"]),
     ("api", &["model", "clock", "config", "metrics", "store", "log", "catalog"]),
@@ -30,7 +30,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("server", &["config", "api", "conveyor"]),
     ("doctor", &["config", "store", "bus", "log", "driver"]),
     ("migrate", &["model", "config", "store", "blob", "log"]),
-    ("cli", &["model", "config", "catalog", "server", "doctor", "migrate", "store", "blob", "log"]),
+    ("cli", &["model", "config", "driver", "catalog", "server", "doctor", "migrate", "store", "blob", "log"]),
 ];
 
 fn root() -> PathBuf {
