@@ -82,8 +82,8 @@ impl Facts {
 }
 
 /// The members that a configuration names, separated by commas.
-fn servers(_config: &Config) -> Option<&str> {
-    None
+fn servers(config: &Config) -> Option<&str> {
+    config.etcd.as_deref()
 }
 
 /// Looks at the members that a configuration names.
@@ -303,7 +303,7 @@ fn judge_compaction(reached: &[(&Member, &Answer)]) -> Check {
         .max_by_key(|(_, compacted)| *compacted)
     else {
         return Check::skipped(name, "the members do not tell how far they have compacted their history")
-            .advise("start etcd with --auto-compaction-retention=1h");
+            .advise("leave cluster.history_ms above 0, or start etcd with --auto-compaction-retention=1h");
     };
     let kept = revision.saturating_sub(compacted.unwrap_or_default());
     let found = match compacted {
@@ -311,7 +311,8 @@ fn judge_compaction(reached: &[(&Member, &Answer)]) -> Check {
         None => format!("never compacted, at revision {revision}"),
     };
     if kept > LONG_HISTORY {
-        let advice = "start etcd with --auto-compaction-retention=1h: otherwise its history fills the quota";
+        let advice = "a Conveyor that runs compacts it (cluster.history_ms above 0); or start etcd with \
+                      --auto-compaction-retention=1h: otherwise its history fills the quota";
         return Check::warn(name, found, advice);
     }
     Check::ok(name, found)

@@ -91,7 +91,8 @@ pub async fn examine(config: &Config) -> Report {
     let start = clock::Start::now();
     // The disk first and alone: what else goes on would count as slow flushes.
     let data = data::gather(config).await;
-    let held = matches!(data.lock, data::Lock::Held(_));
+    // Nodes that keep nothing in their folder do not lock it.
+    let held = matches!(data.lock, data::Lock::Held(_)) || config.etcd.is_some();
     let (sqlite, nats, etcd, listen) = tokio::join!(
         sqlite::gather(config),
         nats::gather(config),

@@ -109,16 +109,23 @@ pub fn read_monitor(page: &[u8], id: &str) -> Option<Sync> {
 #[must_use]
 pub fn judge(facts: Option<&Facts>, config: &Config) -> Vec<Check> {
     let skip_all = |why: &str| NAMES.iter().map(|name| Check::skipped(name, why)).collect::<Vec<_>>();
-    let Some(facts) = facts else { return skip_all("no NATS is configured: the bus is in process") };
+    let fail_first = |found: &str, advice: &str| {
+        let mut checks = skip_all("no server was reached");
+        if let Some(reach) = checks.first_mut() {
+            *reach = Check::fail(NAMES[0], found, advice);
+        }
+        checks
+    };
+    let Some(facts) = facts else {
+        return if keeps_blobs(config) {
+            fail_first("etcd is configured without NATS", "many nodes need both: give --nats URL as well")
+        } else {
+            skip_all("no NATS is configured: the bus is in process")
+        };
+    };
     let inspection = match &facts.inspection {
         Ok(inspection) => inspection,
-        Err(why) => {
-            let mut checks = skip_all("no server was reached");
-            if let Some(reach) = checks.first_mut() {
-                *reach = Check::fail(NAMES[0], why.clone(), "correct --nats or CONVEYOR_NATS");
-            }
-            return checks;
-        }
+        Err(why) => return fail_first(why, "correct --nats or CONVEYOR_NATS"),
     };
     let mut checks = vec![judge_reach(inspection)];
     if inspection.servers.iter().all(|server| server.greeting.is_err()) {
@@ -134,8 +141,8 @@ pub fn judge(facts: Option<&Facts>, config: &Config) -> Vec<Check> {
 }
 
 /// Whether components and logs are kept in JetStream alone.
-fn keeps_blobs(_config: &Config) -> bool {
-    false
+fn keeps_blobs(config: &Config) -> bool {
+    config.etcd.is_some()
 }
 
 fn judge_reach(inspection: &Inspection) -> Check {

@@ -65,8 +65,8 @@ pub async fn gather(config: &Config) -> Vec<File> {
 }
 
 /// Why a configuration needs no SQLite.
-fn unused(_config: &Config) -> Option<String> {
-    None
+fn unused(config: &Config) -> Option<String> {
+    config.etcd.as_ref().map(|_| "the store is in etcd".to_owned())
 }
 
 async fn state(path: PathBuf, patience: Duration) -> State {

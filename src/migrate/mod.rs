@@ -94,6 +94,9 @@ pub enum Error {
     /// A log.
     #[error("the {0} logs failed: {1}")]
     Log(Side, #[source] log::Error),
+    /// The servers of blobs and logs cannot be used.
+    #[error("the {0} NATS cannot be used: {1}")]
+    Bus(Side, String),
     /// The target holds something else.
     #[error("the target is not empty: {0}")]
     NotEmpty(Refusal),

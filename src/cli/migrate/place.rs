@@ -90,9 +90,49 @@ impl Place {
                 let stopped = |error: tokio::task::JoinError| store::Error::Unavailable(error.to_string());
                 Ok(open.map_err(|error| migrate::Error::Store(side, stopped(error)))??)
             }
-            Self::Etcd(_) => Err(Error::Usage { what: "no etcd".to_owned(), fix: String::new() }),
+            Self::Etcd(members) => servers(members, config, with_blobs, side).await,
         }
     }
+}
+
+/// The store in etcd; blobs and logs beside it in NATS.
+#[cfg(feature = "etcd")]
+async fn servers(members: &str, config: &Config, with_blobs: bool, side: Side) -> Result<Open, Error> {
+    use std::time::Duration;
+
+    use crate::blob::JetStreamBlobs;
+    use crate::bus::{self, JetStreamBus};
+    use crate::log::JetStreamLogs;
+    use crate::store::EtcdStore;
+
+    let store = EtcdStore::connect(members, &config.store, &config.cluster).await;
+    let mut open =
+        Open { store: Arc::new(store.map_err(|error| migrate::Error::Store(side, error))?), blobs: None, logs: None };
+    if !with_blobs {
+        return Ok(open);
+    }
+    let Some(nats) = &config.nats else {
+        return Err(Error::Usage {
+            what: "beside etcd, blobs and logs are kept in NATS, and no NATS is named".to_owned(),
+            fix: "give --nats URL, or leave them behind with --only store".to_owned(),
+        });
+    };
+    let bus = JetStreamBus::connect(nats, bus::Limits::from(&config.bus)).await;
+    let client = bus.map_err(|error| migrate::Error::Bus(side, error.to_string()))?.client();
+    let largest = config.component.upload_bytes.max(config.engine.result_bytes);
+    let timeout = Duration::from_millis(config.bus.timeout_ms);
+    open.blobs = Some(Arc::new(JetStreamBlobs::new(client.clone(), timeout, largest)));
+    open.logs = Some(Arc::new(JetStreamLogs::new(client, &config.bus, &config.cluster)));
+    Ok(open)
+}
+
+#[cfg(not(feature = "etcd"))]
+#[expect(clippy::unused_async, reason = "it is with etcd")]
+async fn servers(_: &str, _: &Config, _: bool, _: Side) -> Result<Open, Error> {
+    Err(Error::Usage {
+        what: "this Conveyor was built without etcd".to_owned(),
+        fix: "build it with the feature `etcd`, which is on by default".to_owned(),
+    })
 }
 
 /// The store holds the lock of the folder, so a server that is running on it is refused.

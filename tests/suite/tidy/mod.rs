@@ -30,7 +30,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("server", &["config", "api", "conveyor"]),
     ("doctor", &["config", "store", "bus", "log", "driver"]),
     ("migrate", &["model", "config", "store", "blob", "log"]),
-    ("cli", &["model", "config", "driver", "catalog", "server", "doctor", "migrate", "store", "blob", "log"]),
+    ("cli", &["model", "config", "driver", "catalog", "server", "doctor", "migrate", "store", "blob", "log", "bus"]),
 ];
 
 fn root() -> PathBuf {
