@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::command::{Said, offline};
+use crate::support::etcd::EtcdServer;
 use crate::support::guest;
 use crate::support::nats::NatsServer;
 use crate::support::server::{PATIENCE, Server};
@@ -226,4 +227,38 @@ async fn what_nats_lacks_fails() {
     let said = ask(&gone.url());
     assert_found(&said, "nats-reach", "fail", "1 of 1");
     assert_found(&said, "nats-version", "skipped", "no server was reached");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_is_looked_at_from_outside() {
+    let folder = TempDir::new().unwrap();
+    let (mut etcd, nats) = (EtcdServer::start(), NatsServer::start());
+    let nats = nats.url();
+    let ask = |etcd: &str| doctor(folder.path(), &["--listen", "127.0.0.1:0", "--nats", &nats, "--etcd", etcd], 0);
+    let said = ask(&etcd.url());
+    assert_eq!(said.code, 0);
+    for (name, part) in [
+        ("etcd-reach", "http://127.0.0.1:"),
+        ("etcd-health", "no alarm"),
+        ("etcd-space", "at most 2.0 GiB"),
+        ("etcd-compaction", "never compacted"),
+        ("clock-offset", "etcd http://127.0.0.1:"),
+    ] {
+        assert_found(&said, name, "ok", part);
+    }
+    assert!(check(&said, "etcd-version").1.starts_with("3."), "{}", said.out);
+    assert_found(&said, "sqlite-store", "skipped", "in etcd");
+    etcd.compact().await;
+    assert_found(&ask(&etcd.url()), "etcd-compaction", "ok", "compacted up to revision");
+    let small = EtcdServer::with(&["--quota-backend-bytes", "24576"]);
+    assert_found(&ask(&small.url()), "etcd-space", "warn", "at most 24.0 KiB");
+    etcd.kill();
+    let said = ask(&format!("{},{}", etcd.url(), small.url()));
+    assert_found(&said, "etcd-reach", "warn", "1 of 2 cannot be reached");
+    let said = ask(&etcd.url());
+    assert_eq!(said.code, 12);
+    assert_found(&said, "etcd-reach", "fail", "1 of 1");
+    assert_found(&said, "etcd-health", "skipped", "no member was reached");
+    let alone = doctor(folder.path(), &["--listen", "127.0.0.1:0", "--etcd", &small.url()], 0);
+    assert_found(&alone, "nats-reach", "fail", "etcd is configured without NATS");
 }

@@ -6,7 +6,9 @@ use conveyor::model::RunStatus;
 use serde_json::{Value, json};
 
 use crate::support::command::{Said, conveyor, offline};
+use crate::support::etcd::EtcdServer;
 use crate::support::guest;
+use crate::support::nats::NatsServer;
 use crate::support::server::Server;
 
 fn migrate(from: &str, to: &str, more: &[&str]) -> Said {
@@ -23,6 +25,13 @@ fn counted(said: &Said, kind: &str) -> (u64, Value) {
     let kinds = report["kinds"].as_array().unwrap();
     let tally = kinds.iter().find(|tally| tally["kind"] == kind).unwrap_or_else(|| panic!("no {kind} in {report}"));
     (tally["source"].as_u64().unwrap(), tally["target"].clone())
+}
+
+/// Every kind has the same number and the same content on both sides.
+fn assert_complete(said: &Said) {
+    for tally in said.json()["kinds"].as_array().unwrap() {
+        assert_eq!((&tally["target"], &tally["matches"]), (&tally["source"], &json!(true)), "{tally}");
+    }
 }
 
 /// What a server keeps for its users.
@@ -89,14 +98,56 @@ async fn a_data_folder_moves_to_another_and_its_runs_go_on_there() {
     ] {
         assert_eq!(counted(&moved, kind), (number, json!(number)), "{kind}");
     }
-    for tally in moved.json()["kinds"].as_array().unwrap() {
-        assert_eq!((&tally["target"], &tally["matches"]), (&tally["source"], &json!(true)), "{tally}");
-    }
+    assert_complete(&moved);
     assert!(moved.err.contains("copying entries"), "it tells how far it is: {}", moved.err);
     let again = migrate(&from, &to, &[]).ok();
     assert_eq!(counted(&again, "runs"), (2, json!(2)));
     let other = Server::on(&target, &[], &[]);
     goes_on(&other, &kept).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_becomes_a_cluster_and_a_machine_again() {
+    let place = tempfile::tempdir().unwrap();
+    let back = place.path().join("back");
+    let (etcd, nats) = (EtcdServer::start(), NatsServer::start());
+    let mut server = Server::start();
+    let kept = fill(&server).await;
+    server.terminate();
+    let (from, to, nats) = (sqlite(server.folder()), format!("etcd:{}", etcd.url()), nats.url());
+    let unnamed = migrate(&from, &to, &[]);
+    assert_eq!(unnamed.code, 2, "{}", unnamed.err);
+    assert!(unnamed.err.contains("--only store"), "{}", unnamed.err);
+    let dry = migrate(&from, &to, &["--nats", &nats, "--dry-run"]).ok();
+    assert_eq!(counted(&dry, "runs"), (2, Value::Null));
+    let there = migrate(&from, &to, &["--nats", &nats]).ok();
+    assert_complete(&there);
+    assert_eq!((counted(&there, "blobs").0, counted(&there, "logs").0), (1, 6));
+    let back_again = migrate(&to, &sqlite(&back), &["--nats", &nats]).ok();
+    assert_complete(&back_again);
+    let digests = |said: &Said| -> Vec<(Value, Value)> {
+        let report = said.json();
+        let kinds = report["kinds"].as_array().unwrap().iter();
+        kinds.map(|tally| (tally["kind"].clone(), tally["digest"].clone())).collect()
+    };
+    assert_eq!(digests(&there), digests(&back_again));
+    let node = Server::with(&["--nats", &nats, "--etcd", &etcd.url()], &[]);
+    goes_on(&node, &kept).await;
+    let machine = Server::on(&back, &[], &[]);
+    goes_on(&machine, &kept).await;
+}
+
+#[test]
+fn servers_that_are_away_are_told_and_nothing_is_lost() {
+    let place = tempfile::tempdir().unwrap();
+    let mut etcd = EtcdServer::start();
+    etcd.kill();
+    let away = offline(
+        &["migrate", "--from", &format!("etcd:{}", etcd.url()), "--to", &sqlite(place.path()), "--only", "store"],
+        &[("CONVEYOR_CLUSTER__TIMEOUT_MS", "500")],
+    );
+    assert_eq!(away.code, 7, "{}", away.err);
+    assert!(away.err.contains("source's store"), "{}", away.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]
