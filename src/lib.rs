@@ -17,6 +17,7 @@ pub mod log;
 pub mod metrics;
 pub mod migrate;
 pub mod model;
+pub mod retention;
 pub mod server;
 mod sqlite;
 pub mod store;

@@ -13,6 +13,10 @@ use crate::store::{self, Entry, List, Store, Write, keys};
 const HELD: usize = 1_000;
 /// The most keys that its text names.
 const NAMED: usize = 10;
+/// What is copied last, one after the other. Resources come behind their versions, because a resource that is removed takes
+/// along those versions that are no younger than it is. That a run is unfinished is said last of all, so that a server
+/// which is started on half a copy begins no work.
+const LAST: [&str; 2] = [keys::RESOURCES, keys::ACTIVE];
 /// The word for this part.
 const PART: &str = "entries";
 
@@ -53,8 +57,6 @@ impl Refusal {
 
 /// Copies all entries, and says what became of each kind and what the target held besides.
 ///
-/// What says that a run is unfinished is copied last, so that a server which is started on half a copy starts no work.
-///
 /// # Errors
 /// [`Error::NotEmpty`] if the target holds another number of other entries than [`Options::replace`] says.
 pub async fn copy(
@@ -78,10 +80,11 @@ pub async fn copy(
     }
     let total = tallies.values().map(|tally| tally.missing + tally.different + tally.foreign).sum();
     let mut copying = Copying { target, bounds: &options.bounds, batch: Vec::new(), bytes: 0, done: 0, total, report };
-    for last in [false, true] {
-        let mut pairs = Pairs::new(source, target, if last { keys::ACTIVE } else { "" }, &options.bounds);
+    for prefix in [""].iter().chain(&LAST) {
+        let mut pairs = Pairs::new(source, target, prefix, &options.bounds);
         while let Some(pair) = pairs.next().await? {
-            if last || !pair.key().starts_with(keys::ACTIVE) {
+            let waits = prefix.is_empty() && LAST.iter().any(|last| pair.key().starts_with(last));
+            if !waits {
                 copying.take(pair).await?;
             }
         }

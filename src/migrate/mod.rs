@@ -1,8 +1,8 @@
 //! Carries everything from one place to another: the store, the blobs, the logs.
 //!
 //! It knows the traits and no backend. Each part is compared first, then what is missing is copied, then the target is
-//! read back and compared again. Nothing depends on the revisions of a store, which are its own: what is stored holds
-//! none. Whatever stopped it, it is run again and goes on: what is there already is left alone.
+//! read back and compared again. Revisions are a store's own and stay behind: nothing that is stored holds one, and
+//! only the order of a resource and its versions is read from them, which the copy keeps. Whatever stopped it, it is run again and goes on: what is there already is left alone.
 
 mod blobs;
 mod entries;

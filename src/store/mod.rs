@@ -6,9 +6,11 @@
 #[cfg(feature = "etcd")]
 mod etcd;
 mod follow;
+pub mod index;
 pub mod keys;
 mod memory;
 mod range;
+pub mod removal;
 pub mod runs;
 mod sqlite;
 

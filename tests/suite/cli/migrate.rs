@@ -33,8 +33,10 @@ async fn fill(store: &dyn Store) {
         writes.push(Write::put(format!("active/{number:02}"), Vec::new()));
         store.transact(writes).await.unwrap();
     }
-    let writes = vec![Write::put("definitions/app", "{}"), Write::put("resources/app/ü\u{10ffff}", vec![0, 255])];
-    store.transact(writes).await.unwrap();
+    let resource = "resources/app/ü\u{10ffff}";
+    let version = Write::put("versions/app/ü\u{10ffff}/1", vec![0, 255]);
+    store.transact(vec![Write::put("definitions/app", "{}"), version]).await.unwrap();
+    store.transact(vec![Write::put(resource, vec![0, 255])]).await.unwrap();
 }
 
 async fn content(store: &dyn Store) -> BTreeMap<String, Bytes> {
@@ -57,11 +59,19 @@ async fn all_entries_come_over_and_back_whatever_their_revisions_are() {
     let mut copied = Vec::new();
     let mut report = |progress: Progress<'_>| copied.extend((progress.phase == Phase::Copy).then_some(progress.done));
     let (there, _) = copy_entries(&first, &middle, &options(), &mut report).await.unwrap();
-    let expected =
-        [("active", 40, 40), ("definitions", 1, 1), ("resources", 1, 1), ("run-steps", 120, 120), ("runs", 40, 40)];
+    let expected = [
+        ("active", 40, 40),
+        ("definitions", 1, 1),
+        ("resources", 1, 1),
+        ("run-steps", 120, 120),
+        ("runs", 40, 40),
+        ("versions", 1, 1),
+    ];
     assert_eq!(counts(&there), expected);
     assert!(all_match(&there) && there.iter().all(|tally| tally.target == Some(tally.source)), "{there:?}");
-    assert!(copied.is_sorted() && copied.last() == Some(&202), "{copied:?}");
+    assert!(copied.is_sorted() && copied.last() == Some(&203), "{copied:?}");
+    let newest = async |prefix: &str| middle.list(List::prefix(prefix, 1)).await.unwrap().entries[0].revision;
+    assert!(newest("versions/").await <= newest("resources/").await, "a resource is no older than its versions");
     let (back, _) = copy_entries(&middle, &last, &options(), &mut nobody).await.unwrap();
     assert!(all_match(&back));
     let digests = |tallies: &[Tally]| tallies.iter().map(|tally| tally.digest.clone()).collect::<Vec<_>>();
