@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::command::{Said, offline};
+#[cfg(feature = "etcd")]
 use crate::support::etcd::EtcdServer;
 use crate::support::guest;
 use crate::support::nats::NatsServer;
@@ -229,6 +230,7 @@ async fn what_nats_lacks_fails() {
     assert_found(&said, "nats-version", "skipped", "no server was reached");
 }
 
+#[cfg(feature = "etcd")]
 #[tokio::test(flavor = "multi_thread")]
 async fn etcd_is_looked_at_from_outside() {
     let folder = TempDir::new().unwrap();

@@ -6,8 +6,10 @@ use conveyor::model::RunStatus;
 use serde_json::{Value, json};
 
 use crate::support::command::{Said, conveyor, offline};
+#[cfg(feature = "etcd")]
 use crate::support::etcd::EtcdServer;
 use crate::support::guest;
+#[cfg(feature = "etcd")]
 use crate::support::nats::NatsServer;
 use crate::support::server::Server;
 
@@ -106,6 +108,7 @@ async fn a_data_folder_moves_to_another_and_its_runs_go_on_there() {
     goes_on(&other, &kept).await;
 }
 
+#[cfg(feature = "etcd")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_becomes_a_cluster_and_a_machine_again() {
     let place = tempfile::tempdir().unwrap();
@@ -137,6 +140,7 @@ async fn a_machine_becomes_a_cluster_and_a_machine_again() {
     goes_on(&machine, &kept).await;
 }
 
+#[cfg(feature = "etcd")]
 #[test]
 fn servers_that_are_away_are_told_and_nothing_is_lost() {
     let place = tempfile::tempdir().unwrap();

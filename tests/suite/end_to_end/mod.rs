@@ -2,6 +2,8 @@
 
 mod broadcast;
 mod cli;
+#[cfg(feature = "etcd")]
+mod cluster;
 mod doctor;
 mod faults;
 mod guests;

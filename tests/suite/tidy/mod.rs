@@ -138,12 +138,9 @@ fn the_tests_that_the_readme_names_exist() {
     let table = readme.split("<!-- survives -->").nth(1).expect("a table between two <!-- survives --> marks");
     let mut tests = Vec::new();
     for path in all(&["src", "tests/suite"]) {
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let module = if name == "mod" || name == "tests" {
-            path.parent().unwrap().file_name().unwrap().to_str().unwrap()
-        } else {
-            &name
-        };
+        let inside = path.strip_prefix(root().join("tests/suite")).or_else(|_| path.strip_prefix(root().join("src")));
+        let parts = inside.unwrap().iter().map(|part| part.to_str().unwrap().trim_end_matches(".rs"));
+        let module = parts.filter(|part| *part != "mod").collect::<Vec<_>>().join("::");
         let text = fs::read_to_string(&path).unwrap();
         let mut is_test = false;
         for line in text.lines().map(str::trim) {
