@@ -181,6 +181,9 @@ pub struct Engine {
     pub sweep_ms: u64,
     /// Runs whose records one worker keeps in memory. Default 256.
     pub cache: usize,
+    /// After how long a record in memory is compared with the stored one when its run is looked at, in ms. Default 5,000:
+    /// what another node committed and could not announce is found within that time and a sweep.
+    pub memory_ms: u64,
     /// After how long a dispatch that the bus has confirmed is recorded as sent, in ms. Default 30,000; must be below
     /// half of `bus.deduplication_ms`.
     pub settle_ms: u64,
@@ -197,6 +200,7 @@ impl Default for Engine {
             max_in_flight: 1_000,
             sweep_ms: 2_000,
             cache: 256,
+            memory_ms: 5_000,
             settle_ms: 30_000,
             result_bytes: 256 << 10,
             fan_out: 1_000,

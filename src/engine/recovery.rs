@@ -21,6 +21,7 @@ pub(super) async fn sweep(parts: Parts, workers: Workers, stop: CancellationToke
     let mut health = parts.bus.health();
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             _ = beat.tick() => {}
             // Both end only with the bus; then the beat is enough.
@@ -28,6 +29,7 @@ pub(super) async fn sweep(parts: Parts, workers: Workers, stop: CancellationToke
             Ok(()) = health.changed() => {}
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             swept = nudge_all(&parts, &workers) => match swept {
                 Ok(active) => {

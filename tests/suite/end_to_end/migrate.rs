@@ -104,7 +104,7 @@ async fn a_data_folder_moves_to_another_and_its_runs_go_on_there() {
     assert!(moved.err.contains("copying entries"), "it tells how far it is: {}", moved.err);
     let again = migrate(&from, &to, &[]).ok();
     assert_eq!(counted(&again, "runs"), (2, json!(2)));
-    let other = Server::on(&target, &[], &[]);
+    let other = Server::in_folder(&target, &[], &[]);
     goes_on(&other, &kept).await;
 }
 
@@ -136,7 +136,7 @@ async fn a_machine_becomes_a_cluster_and_a_machine_again() {
     assert_eq!(digests(&there), digests(&back_again));
     let node = Server::with(&["--nats", &nats, "--etcd", &etcd.url()], &[]);
     goes_on(&node, &kept).await;
-    let machine = Server::on(&back, &[], &[]);
+    let machine = Server::in_folder(&back, &[], &[]);
     goes_on(&machine, &kept).await;
 }
 
@@ -159,7 +159,7 @@ async fn a_target_with_something_else_is_told_key_by_key_and_replaced_on_demand(
     let place = tempfile::tempdir().unwrap();
     let mut server = Server::start();
     let kept = fill(&server).await;
-    let mut other = Server::on(&place.path().join("other"), &[], &[]);
+    let mut other = Server::in_folder(&place.path().join("other"), &[], &[]);
     other.define("strange").await;
     server.terminate();
     other.terminate();
