@@ -127,7 +127,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
         Command::Up(up) => return up::run(up, output).await,
         Command::Config(up) => return show_config::run(up, output),
         Command::Doctor(up) => return doctor::run(up, output).await,
-        Command::Migrate(migrate) => return until_interrupted(migrate::run(migrate, output)).await,
+        Command::Migrate(migrate) => return until_interrupted(Box::pin(migrate::run(migrate, output))).await,
         Command::CompileComponent { memory_bytes, cpu_seconds } => return Ok(compile(memory_bytes, cpu_seconds)),
         command => command,
     };
