@@ -83,6 +83,9 @@ pub struct Api {
     pub concurrency: usize,
     /// Open log streams at one time; more are refused with 503. Default 256.
     pub streams: usize,
+    /// Whose pages may use the API from a browser, such as `["https://console.example"]`; `["*"]` is everybody, as the Go
+    /// original had it. Default none: the API asks nobody who they are, so any page that somebody opens could use it.
+    pub origins: Vec<String>,
     /// The most entries on a page of a list. Default 500.
     pub page: usize,
     /// The most entries of indexes and heads of runs looked at for one page of `GET /runs`; the page then has a cursor and may
@@ -101,6 +104,7 @@ impl Default for Api {
             upload_ms: 180_000,
             concurrency: 1_024,
             streams: 256,
+            origins: Vec::new(),
             page: 500,
             scan: 10_000,
             drain_ms: 10_000,
