@@ -226,7 +226,7 @@ pub struct Component {
     pub tick_ms: u64,
     /// Calls of all components at one time. Default 64.
     pub concurrency: usize,
-    /// Calls of one driver at one time. Default 16.
+    /// Calls of one driver at one time, of all nodes together. Default 16.
     pub driver_concurrency: usize,
     /// Compiled components kept in memory. Default 64.
     pub cache: usize,
@@ -327,6 +327,9 @@ pub struct Cluster {
     /// For how long etcd keeps what was overwritten, in ms; 0 leaves that to the servers (`--auto-compaction-retention`).
     /// Without either etcd fills up. Default 600,000 (10 minutes).
     pub history_ms: u64,
+    /// How long a node holds what one node is enough for (looking for what runs are owed, storing log lines) when it says
+    /// nothing any more, in ms; it says so four times as often. Default 2,000, so that its work is taken up within 5 s.
+    pub lease_ms: u64,
     /// The most bytes of all run logs in JetStream; then the oldest lines go. Default 1 GiB.
     pub log_bytes: u64,
     /// How long run logs are kept in JetStream, in ms; 0 is for ever. Default 2,592,000,000 (30 days).
@@ -346,6 +349,7 @@ impl Default for Cluster {
             request_bytes: 3 << 19,
             watched_keys: 10_000,
             history_ms: 600_000,
+            lease_ms: 2_000,
             log_bytes: 1 << 30,
             log_age_ms: 2_592_000_000,
             cache_bytes: 1 << 30,
@@ -481,6 +485,12 @@ impl Config {
     #[must_use]
     pub fn wall_time(&self) -> Duration {
         Duration::from_millis(self.component.wall_time_ms)
+    }
+
+    /// How long a lease lasts that nobody renews.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.cluster.lease_ms.max(100))
     }
 
     /// After how long an unanswered delivery comes again.

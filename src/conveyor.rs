@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::blob::{CachedBlobs, FilesystemBlobs, JetStreamBlobs, MemoryBlobs, SharedBlobs};
@@ -195,7 +196,12 @@ impl Conveyor {
         });
         let retention = tokio::spawn(retention.run(stop_engine.clone()));
         let keeper = Keeper { bus: bus.clone(), logs, metrics: metrics.clone(), config: config.clone() };
-        let keeper = tokio::spawn(keeper.run(stop_engine.clone()));
+        let keeper = if config.etcd.is_some() {
+            let duty = store::lease::hold(store.clone(), "log-keeper", config.lease(), stop_engine.clone());
+            tokio::spawn(keep_in_turn(keeper, duty, stop_engine.clone()))
+        } else {
+            tokio::spawn(keeper.run(stop_engine.clone()))
+        };
         let engine = Engine::start(engine::Parts { store, bus, clock, metrics, config }, stop_engine.clone());
         Self { catalog, engine, manager, keeper, retention, stop_drivers, stop_engine }
     }
@@ -206,6 +212,27 @@ impl Drop for Conveyor {
         self.stop_drivers.cancel();
         self.stop_engine.cancel();
     }
+}
+
+/// Keeps logs while this node is the one that does: two at one time would store the lines of one run out of their order.
+async fn keep_in_turn(keeper: Keeper, mut duty: watch::Receiver<bool>, stop: CancellationToken) {
+    while let Some(Ok(())) = stop.run_until_cancelled(wait(&mut duty, true)).await {
+        let turn = stop.child_token();
+        let work = keeper.clone().run(turn.clone());
+        tokio::pin!(work);
+        tokio::select! {
+            () = &mut work => {}
+            _ = wait(&mut duty, false) => {
+                turn.cancel();
+                work.await;
+            }
+        }
+    }
+}
+
+/// Waits until a duty is ours, or not any more.
+async fn wait(duty: &mut watch::Receiver<bool>, ours: bool) -> Result<(), watch::error::RecvError> {
+    duty.wait_for(|held| *held == ours).await.map(drop)
 }
 
 /// Where everything is kept.

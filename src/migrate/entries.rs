@@ -14,9 +14,9 @@ const HELD: usize = 1_000;
 /// The most keys that its text names.
 const NAMED: usize = 10;
 /// What is copied last, one after the other. Resources come behind their versions, because a resource that is removed takes
-/// along those versions that are no younger than it is. That a run is unfinished is said last of all, so that a server
-/// which is started on half a copy begins no work.
-const LAST: [&str; 2] = [keys::RESOURCES, keys::ACTIVE];
+/// along those versions that are no younger than it is. That the indexes are complete is said when they are. That a run is
+/// unfinished is said last of all, so that a server which is started on half a copy begins no work.
+const LAST: [&str; 3] = [keys::RESOURCES, keys::INDEXED, keys::ACTIVE];
 /// The word for this part.
 const PART: &str = "entries";
 

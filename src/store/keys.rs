@@ -138,3 +138,9 @@ pub const RETENTION_CLAIM: &str = "retention/claim";
 pub fn blob_refs(digest: &Digest) -> String {
     format!("blob-refs/{digest}/")
 }
+
+/// Who does what one node is enough for.
+#[must_use]
+pub fn lease(name: &str) -> String {
+    format!("leases/{name}")
+}

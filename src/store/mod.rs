@@ -8,6 +8,7 @@ mod etcd;
 mod follow;
 pub mod index;
 pub mod keys;
+pub mod lease;
 mod memory;
 mod range;
 pub mod removal;
