@@ -40,7 +40,7 @@ async fn runs_are_found_by_status_pipeline_resource_time_label_and_text() {
     submit(&server, "dock", "app", "ship", json!({ "team": "crane", "env": "prod" })).await;
     let at = middle.head.created_at;
     for (query, expected) in [
-        ("".to_owned(), vec!["dock", "wharf", "shop", "shop"]),
+        (String::new(), vec!["dock", "wharf", "shop", "shop"]),
         ("status=failed".to_owned(), vec!["wharf"]),
         ("status=running".to_owned(), vec![]),
         ("status=succeeded&pipeline=ship".to_owned(), vec!["dock", "shop"]),

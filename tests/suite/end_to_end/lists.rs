@@ -1,12 +1,15 @@
 //! Lists, idempotency keys and retention through the command and a whole server.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use conveyor::model::RunStatus;
-use serde_json::Value;
+use conveyor::model::{DriverMessage, DriverResult, PipelineEvent, Resource, RunStatus, StepResult, StepStatus};
+use serde_json::{Value, json};
 
 use crate::support::command::{Said, conveyor, conveyor_with};
 use crate::support::guest;
+use crate::support::nats::NatsServer;
+use crate::support::remote::{self, Remote};
 use crate::support::server::{PATIENCE, Server};
 
 async fn workshop(environment: &[(&str, &str)]) -> Server {
@@ -28,14 +31,14 @@ fn names(said: Said) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_lists_runs_by_every_filter() {
     let server = workshop(&[("CONVEYOR_API__PAGE", "10")]).await;
-    let documents: String = (0..25)
+    let documents: Vec<String> = (0..25)
         .map(|number| {
             let team = if number % 5 == 0 { "crane" } else { "belt" };
             let labels = format!("labels: {{ team: {team}, number: \"{number}\" }}");
-            format!("kind: Resource\nname: r-{number}\nresource: app\npipeline: belt\n{labels}\nspec: {{}}\n---\n")
+            format!("kind: Resource\nname: r-{number}\nresource: app\npipeline: belt\n{labels}\nspec: {{}}\n")
         })
         .collect();
-    let applied = conveyor_with(&server.url, &["apply", "-f", "-", "-o", "json"], &documents).ok().json();
+    let applied = conveyor_with(&server.url, &["apply", "-f", "-", "-o", "json"], &documents.join("---\n")).ok().json();
     for done in applied.as_array().unwrap() {
         server.succeeded(done["runid"].as_str().unwrap()).await;
     }
@@ -72,7 +75,7 @@ async fn the_command_asks_for_the_same_change_twice_and_it_is_made_once() {
     assert_eq!(apply("first", document).ok().json(), created);
     // A resource that is there is updated, and that is asked for twice as well.
     let updated = apply("second", document).ok().json();
-    assert_eq!((updated[0]["action"].as_str(), &updated[0]["runid"] == &created[0]["runid"]), (Some("updated"), false));
+    assert_eq!((updated[0]["action"].as_str(), updated[0]["runid"] == created[0]["runid"]), (Some("updated"), false));
     assert_eq!(apply("second", document).ok().json(), updated);
     let run = updated[0]["runid"].as_str().unwrap();
     server.succeeded(run).await;
@@ -168,4 +171,40 @@ async fn old_runs_logs_and_components_leave_a_server_that_goes_on_working() {
     assert_eq!(server.run(&waits).await.head.status, RunStatus::Running);
     let id = server.submit("after", Some("belt")).await;
     server.succeeded(&id).await;
+}
+
+/// The released SDKs know no labels: they return the resource without them.
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_reach_remote_drivers_and_may_be_lost_on_the_way_back() {
+    let nats = NatsServer::start();
+    let server = Server::with_nats(&nats.url());
+    server.define("app").await;
+    server.pipeline("belt", &[("keeps", "keeps"), ("drops", "drops")]).await;
+    let env = Arc::new(|_: &DriverMessage, resource: &Resource| DriverResult::success(resource.labels["env"].clone()));
+    let _keeps = Remote::working(&nats.url(), "keeps", Duration::ZERO, env.clone()).await;
+    // It never gets as far as to answer by itself.
+    let drops = Remote::working(&nats.url(), "drops", 10 * PATIENCE, env).await;
+    server.connected(&["keeps", "drops"]).await;
+    let body = json!({ "name": "one", "resource": "app", "pipeline": "belt", "labels": { "env": "prod" }, "spec": {} });
+    let (_, answer) = server.post("/resources", &body).await;
+    let id = answer["runid"].as_str().unwrap();
+    server.run_that(id, "is at its second step", |run| run.steps[1].status == StepStatus::Running).await;
+    let until = Instant::now() + PATIENCE;
+    let message = loop {
+        if let Some(message) = drops.messages().pop() {
+            break message;
+        }
+        assert!(Instant::now() < until, "the driver is sent nothing");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let mut resource: Resource = serde_json::from_str(&message.payload).unwrap();
+    assert_eq!(resource.labels["env"], "prod");
+    resource.labels.clear();
+    let context = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    let driverresult = StepResult::new("drops", DriverResult::success("dropped"));
+    let event = PipelineEvent { event: "driver.result".to_owned(), run_id: id.to_owned(), resource, driverresult };
+    remote::publish(&context, &event).await;
+    let run = server.succeeded(id).await;
+    assert_eq!(run.steps[0].result.as_ref().unwrap().message, "prod");
+    assert_eq!(run.head.labels["env"], "prod");
 }
