@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use conveyor::model::StepRecord;
+use serde_json::json;
+
 use super::field::Field;
 use super::times;
 use crate::support::etcd::EtcdServer;
 use crate::support::nats::NatsServer;
 use crate::support::server::Server;
+
+/// Steps of one run that end at about the same time.
+const ITEMS: usize = 20;
 
 /// A node on servers that it shares with others.
 fn node(nats: &NatsServer, etcd: &EtcdServer) -> Server {
@@ -45,14 +51,29 @@ async fn kill_of_etcd() {
     assert!(field.report("kill -9 of etcd").await.is_clean());
 }
 
-/// Both take results of the same runs, and each goes on from what it remembers until the store says otherwise.
+/// Both take results of the same runs, and each goes on from what it remembers until the store says otherwise. Steps that
+/// end at the same time make them meet.
 #[tokio::test]
 async fn two_nodes_that_believe_they_own_one_run() {
     let (nats, etcd) = (NatsServer::start(), EtcdServer::start());
     let nodes = vec![node(&nats, &etcd), node(&nats, &etcd)];
     let field = Field::start(nats, nodes).await;
-    field.accepts(times(150)).await;
+    let over: Vec<usize> = (0..ITEMS).collect();
+    let steps = json!([{ "id": "all", "driver": "good", "matrix": { "over": over } }]);
+    let body = json!({ "name": "wide", "resource": "app", "steps": steps });
+    assert_eq!(field.nodes[0].post("/pipelines", &body).await.0, 201);
+    let mut wide = Vec::new();
+    for number in 0..times(10) {
+        wide.push(field.nodes[number % 2].submit(&format!("wide-{number}"), Some("wide")).await);
+        field.accepts(8).await;
+    }
     let mut conflicts = 0.0;
+    for id in &wide {
+        let run = field.nodes[0].succeeded(id).await;
+        let once = |step: &StepRecord| step.attempts.len() == 1 && step.result.is_some();
+        assert!(run.steps.iter().skip(1).all(once), "{run:#?}");
+        assert_eq!(run.steps.len(), ITEMS + 1);
+    }
     for node in &field.nodes {
         conflicts += node.metric("conveyor_store_conflicts_total", "").await;
     }

@@ -39,6 +39,15 @@ struct Told {
     refused: u64,
 }
 
+impl Told {
+    fn hears(&mut self, run: Option<&str>) {
+        match run {
+            Some(id) => drop(self.accepted.insert(id.to_owned())),
+            None => self.refused += 1,
+        }
+    }
+}
+
 impl Field {
     /// Nodes on this NATS, with the drivers and the pipeline of the load, which begins at once.
     pub async fn start(nats: NatsServer, nodes: Vec<Server>) -> Self {
@@ -158,12 +167,7 @@ async fn submit(urls: Vec<String>, told: Arc<Mutex<Told>>) {
             Ok(response) if response.status() == 201 => response.json::<Value>().await.ok(),
             _ => None,
         };
-        let mut told = told.lock().unwrap();
-        match accepted.and_then(|answer| answer["runid"].as_str().map(str::to_owned)) {
-            Some(id) => drop(told.accepted.insert(id)),
-            None => told.refused += 1,
-        }
-        drop(told);
+        told.lock().unwrap().hears(accepted.as_ref().and_then(|answer| answer["runid"].as_str()));
         tokio::time::sleep(Duration::from_millis(15)).await;
     }
 }

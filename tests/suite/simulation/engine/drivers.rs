@@ -12,6 +12,9 @@ use super::invariants;
 use super::scenario::DriverPlan;
 use super::world::World;
 
+/// How long it takes who is late: longer than most attempts may.
+pub const LATE: Duration = Duration::from_secs(7);
+
 /// A driver outside of all nodes.
 #[derive(Clone)]
 pub struct Driver {
@@ -87,7 +90,7 @@ impl Driver {
         self.take_time(takes, &delivery).await;
         match manner {
             Manner::Hang => return,
-            Manner::Late => self.take_time(Duration::from_secs(15), &delivery).await,
+            Manner::Late => self.take_time(LATE, &delivery).await,
             Manner::Answer | Manner::Twice => {}
         }
         let success = !self.fails(run, &step, message.attempt);

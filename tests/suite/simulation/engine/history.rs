@@ -109,6 +109,10 @@ fn of_step(step: usize, before: &StepRecord, after: &StepRecord) -> Vec<Event> {
             events.push(Event::StepSkipped { step, reason: after.reason.clone(), at });
         }
         StepStatus::Cancelled if before.status != StepStatus::Cancelled => {
+            // Only just awaited, and nobody waits any more.
+            if let (None, Some(at)) = (before.started_at, after.started_at) {
+                events.push(Event::ApprovalAwaited { step, deadline: None, at });
+            }
             events.push(Event::StepCancelled { step, reason: after.reason.clone(), at });
         }
         _ => {}

@@ -240,9 +240,15 @@ pub fn owed_is_sent(run: &Run, owed: &BTreeSet<Sent>, published: &BTreeSet<Sent>
                 || ended.message.starts_with("the step cannot be sent")
         });
         // A dispatch whose place was gone before it could be sent is followed by another one.
-        let followed = owed.iter().any(|other| {
-            other.step == missing.step && other.attempt == missing.attempt && other.dispatch > missing.dispatch
-        });
+        // Or an earlier one was answered before it could be sent.
+        let same = |other: &&Sent| {
+            let of_step = other.step == missing.step || other.step == keys::EVERY_DRIVER;
+            of_step && other.attempt == missing.attempt
+        };
+        let followed = owed
+            .iter()
+            .filter(same)
+            .any(|other| other.dispatch > missing.dispatch || (ended.is_some() && published.contains(other)));
         // A broadcast that could not be sent before its drivers changed goes to each of them by itself.
         let broadcast = missing.step == keys::EVERY_DRIVER
             && run.steps.iter().all(|step| {

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 
 use super::bus::SimulatedBus;
-use super::drivers::Driver;
+use super::drivers::{Driver, LATE};
 use super::nodes::{Chaos, Node, People, bury};
 use super::scenario::{RunPlan, Scenario};
 use super::server::Server;
@@ -107,7 +107,7 @@ async fn wait_for_the_end(world: &World, people: &People) {
         }
     }
     // What comes late changes nothing any more.
-    tokio::time::sleep(Duration::from_secs(20)).await;
+    tokio::time::sleep(LATE + Duration::from_secs(1)).await;
 }
 
 fn id(random: &mut Rng) -> RunId {

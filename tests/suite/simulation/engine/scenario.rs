@@ -103,12 +103,12 @@ impl Scenario {
             nodes: if durable { random.u32(1..3) } else { 1 },
             workers: random.usize(1..4),
             cache: if random.bool() { 1 } else { 64 },
-            sweep: Duration::from_millis(random.u64(200..3_000)),
+            sweep: Duration::from_millis(random.u64(400..3_000)),
             skew: Duration::from_millis(if random.bool() { 0 } else { random.u64(0..800) }),
             drivers,
             runs,
             faults: Faults::of(random),
-            chaos: Duration::from_millis(random.u64(2_000..20_000)),
+            chaos: Duration::from_millis(random.u64(1_000..8_000)),
         }
     }
 
@@ -216,7 +216,7 @@ fn add_policy(step: &mut Step, random: &mut Rng) {
         step.retry = Some(Retry { max_attempts: random.u32(1..4), backoff, on });
     }
     if random.u32(0..3) == 0 {
-        step.timeout = Some(SignedDuration::from_millis(random.i64(300..12_000)));
+        step.timeout = Some(SignedDuration::from_millis(random.i64(300..8_000)));
     }
     step.continue_on_failure = random.u32(0..5) == 0;
 }
