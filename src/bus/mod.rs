@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 pub use in_process::InProcessBus;
-pub use jetstream::JetStreamBus;
+pub use jetstream::{Greeting, Inspection, JetStreamBus, Server, StreamState, inspect};
 pub use patience::subscribed;
 
 use crate::config;
