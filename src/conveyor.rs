@@ -169,9 +169,14 @@ impl Conveyor {
 
     async fn run(catalog: Catalog, natives: Vec<NativeDriver>) -> Self {
         let (stop_drivers, stop_engine) = (CancellationToken::new(), CancellationToken::new());
-        let Catalog { store, bus, logs, host, clock, metrics, config, .. } = catalog.clone();
-        let parts =
-            driver::Parts { store: store.clone(), bus: bus.clone(), metrics: metrics.clone(), config: config.clone() };
+        let Catalog { store, bus, blobs, logs, host, clock, metrics, config } = catalog.clone();
+        let parts = driver::Parts {
+            store: store.clone(),
+            bus: bus.clone(),
+            blobs: blobs.clone(),
+            metrics: metrics.clone(),
+            config: config.clone(),
+        };
         let mut manager = Manager::start(&parts, host, natives, &stop_drivers);
         // The drivers before the engine: a run without a pipeline that was left over would be told to none of them.
         let unfinished = stop_drivers.clone().drop_guard();
@@ -182,7 +187,7 @@ impl Conveyor {
         unfinished.disarm();
         let keeper = Keeper { bus: bus.clone(), logs, metrics: metrics.clone(), config: config.clone() };
         let keeper = tokio::spawn(keeper.run(stop_engine.clone()));
-        let engine = Engine::start(engine::Parts { store, bus, clock, metrics, config }, stop_engine.clone());
+        let engine = Engine::start(engine::Parts { store, bus, blobs, clock, metrics, config }, stop_engine.clone());
         Self { catalog, engine, manager, keeper, stop_drivers, stop_engine }
     }
 }

@@ -1,7 +1,8 @@
-//! The bytes of components, named by their digest.
+//! The bytes of components and of large results, named by their digest.
 
 mod filesystem;
 mod memory;
+pub mod results;
 
 use std::sync::Arc;
 

@@ -6,8 +6,10 @@ mod acts;
 mod definitions;
 mod drivers;
 mod error;
+mod groups;
 mod pipelines;
 mod resources;
+mod results;
 mod runs;
 mod schema;
 mod telemetry;
@@ -41,7 +43,7 @@ pub struct Catalog {
     pub store: SharedStore,
     /// Where accepted runs are announced.
     pub bus: SharedBus,
-    /// Where components lie.
+    /// Where components and large results lie.
     pub blobs: SharedBlobs,
     /// The logs of runs.
     pub logs: SharedLogs,

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::groups::group_of;
 use super::schema::check_spec;
 use super::{Catalog, Code, Error, Listing, Paging};
 use crate::engine;
 use crate::model::{Digest, Driver, Pipeline, Resource, ResourceEvent, Run, RunId, RunInput, check_name};
-use crate::store::{self, List, Revision, Write, keys, runs};
+use crate::store::{self, List, Revision, Write, keys};
 
 /// A change that was accepted, and the run it started.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,8 +141,11 @@ impl Catalog {
         event: ResourceEvent,
     ) -> Result<Run, Error> {
         let digests = self.digests(pipeline.as_ref(), &resource.resource).await?;
+        let group = group_of(pipeline.as_ref(), resource, event)?;
         let input = RunInput { resource: resource.clone(), pipeline, digests };
-        Ok(Run::accepted(self.clock.now(), event, input))
+        let mut run = Run::accepted(self.clock.now(), event, input);
+        run.head.group = group;
+        Ok(run)
     }
 
     pub(super) async fn digests(
@@ -165,9 +169,8 @@ impl Catalog {
     }
 
     /// Commits the change and its run together, then announces the run. A lost announcement is made again by the engine.
-    pub(super) async fn accept(&self, run: &Run, mut writes: Vec<Write>) -> Result<(), Error> {
-        writes.extend(runs::creation(run)?);
-        self.store.transact(writes).await?;
+    pub(super) async fn accept(&self, run: &Run, writes: Vec<Write>) -> Result<(), Error> {
+        self.commit_new(run, writes).await?;
         self.metrics.runs_accepted.inc();
         for effect in run.effects() {
             let message = match engine::message(run, &effect) {

@@ -1,9 +1,11 @@
 //! The state of record: keys with values, behind one trait.
 //!
 //! Backends hold bytes and revisions and know nothing of runs; what the keys are is said in [`keys`], what the values
-//! are in [`runs`] and, for the rest, in the model.
+//! are in [`runs`], [`groups`] and, for the rest, in the model.
 
+pub mod blob_refs;
 mod follow;
+pub mod groups;
 pub mod keys;
 mod memory;
 mod range;
