@@ -3,6 +3,7 @@
 mod broadcast;
 mod cli;
 mod faults;
+mod groups;
 mod guests;
 mod in_process;
 mod kills;
