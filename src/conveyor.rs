@@ -19,6 +19,7 @@ use crate::engine::{self, Engine};
 use crate::log::{Keeper, MemoryLogs, SharedLogs, SqliteLogs};
 use crate::metrics::Metrics;
 use crate::model::{DriverResult, Invalid, RunHead, RunId};
+use crate::retention::{self, Retention};
 use crate::store::{self, MemoryStore, SharedStore, SqliteStore, keys};
 use crate::{blob, bus, log};
 
@@ -30,6 +31,7 @@ pub struct Conveyor {
     engine: Engine,
     manager: Manager,
     keeper: tokio::task::JoinHandle<()>,
+    retention: tokio::task::JoinHandle<()>,
     stop_drivers: CancellationToken,
     stop_engine: CancellationToken,
 }
@@ -165,6 +167,7 @@ impl Conveyor {
         self.engine.stopped().await;
         // It ends with the engine's token; that it panicked would be in the log.
         let _ = (&mut self.keeper).await;
+        let _ = (&mut self.retention).await;
     }
 
     async fn run(catalog: Catalog, natives: Vec<NativeDriver>) -> Self {
@@ -185,10 +188,19 @@ impl Conveyor {
             tracing::warn!("not every driver has its place yet; starting without");
         }
         unfinished.disarm();
+        let retention = Retention::new(retention::Parts {
+            store: store.clone(),
+            blobs: blobs.clone(),
+            logs: logs.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            config: config.clone(),
+        });
+        let retention = tokio::spawn(retention.run(stop_engine.clone()));
         let keeper = Keeper { bus: bus.clone(), logs, metrics: metrics.clone(), config: config.clone() };
         let keeper = tokio::spawn(keeper.run(stop_engine.clone()));
         let engine = Engine::start(engine::Parts { store, bus, blobs, clock, metrics, config }, stop_engine.clone());
-        Self { catalog, engine, manager, keeper, stop_drivers, stop_engine }
+        Self { catalog, engine, manager, keeper, retention, stop_drivers, stop_engine }
     }
 }
 

@@ -13,6 +13,7 @@ mod pipelines;
 mod resources;
 mod results;
 mod router;
+mod run_query;
 mod runs;
 
 use std::sync::Arc;

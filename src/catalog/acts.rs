@@ -1,10 +1,13 @@
 //! Acting on runs: each act is a decision of the core, committed here and announced to the engine, which sends what is
 //! owed after it.
 
+use serde::Serialize;
+
+use super::once::Memory;
 use super::{Accepted, Catalog, Code, Error};
 use crate::engine::{self, Answer, Belt, Event, Input, Rejected, slots};
 use crate::model::{Run, RunHead, RunId, RunInput, StepRecord, StepStatus};
-use crate::store::{self, groups, runs};
+use crate::store::{self, groups, removal, runs};
 
 /// How often a lost compare-and-swap is tried again before the caller is told.
 const TRIES: usize = 16;
@@ -13,7 +16,7 @@ const TRIES: usize = 16;
 const MAX_ANSWER: usize = 4_096;
 
 /// Which steps a repeated run does again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum RerunFrom {
     /// All of them.
     Start,
@@ -58,6 +61,10 @@ impl Catalog {
     /// Starts a new run over the same resource and the same pipeline as an ended one had, with the components as they
     /// are now. Steps that are not done again are carried over with their results.
     pub async fn rerun(&self, id: RunId, from: &RerunFrom) -> Result<Accepted, Error> {
+        self.repeat(id, from, None).await
+    }
+
+    pub(super) async fn repeat(&self, id: RunId, from: &RerunFrom, memory: Option<&Memory>) -> Result<Accepted, Error> {
         let parent = self.record(id).await?;
         if !parent.head.status.is_finished() {
             let text = format!("run {id} has not ended: wait for its end, or cancel it first");
@@ -68,7 +75,12 @@ impl Catalog {
         // Nothing is written for a run that will be refused.
         self.slot(&run).await?;
         runs::carry_over(self.store.as_ref(), &run).await?;
-        self.accept(&run, Vec::new()).await?;
+        let accepted = self.accept(&run, Vec::new(), memory).await;
+        if accepted.as_ref().is_err_and(|error| matches!(error.code, Code::Conflict | Code::GroupBusy)) {
+            // The run will never be there; that its steps are left behind would only be a waste.
+            let _ = removal::remove_steps(self.store.as_ref(), run.head.id).await;
+        }
+        accepted?;
         Ok(Accepted { resource: run.input.resource.clone(), run: run.head.id })
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::groups::group_of;
+use super::once::Memory;
 use super::schema::check_spec;
 use super::{Catalog, Code, Error, Listing, Paging};
 use crate::engine;
@@ -20,7 +21,11 @@ pub struct Accepted {
 
 impl Catalog {
     /// Accepts a new resource and starts a run with event `create`.
-    pub async fn create_resource(&self, mut resource: Resource) -> Result<Accepted, Error> {
+    pub async fn create_resource(&self, resource: Resource) -> Result<Accepted, Error> {
+        self.create(resource, None).await
+    }
+
+    pub(super) async fn create(&self, mut resource: Resource, memory: Option<&Memory>) -> Result<Accepted, Error> {
         if resource.resource.is_empty() {
             return Err(Error::new(
                 Code::Invalid,
@@ -34,7 +39,7 @@ impl Catalog {
         let head =
             Write::put(keys::resource(&resource.resource, &resource.name), store::encode(&resource)?).if_absent();
         let run = self.new_run(&resource, pipeline, ResourceEvent::Create).await?;
-        match self.accept(&run, vec![head, version(&resource)?]).await {
+        match self.accept(&run, vec![head, version(&resource)?], memory).await {
             Err(error) if error.code == Code::Conflict => {
                 let (name, kind) = (&resource.name, &resource.resource);
                 let text =
@@ -46,7 +51,17 @@ impl Catalog {
     }
 
     /// Accepts a new version of a resource and starts a run with event `update`.
-    pub async fn update_resource(&self, kind: &str, name: &str, mut resource: Resource) -> Result<Accepted, Error> {
+    pub async fn update_resource(&self, kind: &str, name: &str, resource: Resource) -> Result<Accepted, Error> {
+        self.update(kind, name, resource, None).await
+    }
+
+    pub(super) async fn update(
+        &self,
+        kind: &str,
+        name: &str,
+        mut resource: Resource,
+        memory: Option<&Memory>,
+    ) -> Result<Accepted, Error> {
         let (before, revision) = self.stored_resource(kind, name).await?;
         for (field, said, path) in [("resource", &mut resource.resource, kind), ("name", &mut resource.name, name)] {
             if said.is_empty() {
@@ -63,12 +78,16 @@ impl Catalog {
         resource.metadata.insert("version".to_owned(), (before.version() + 1).to_string());
         let head = Write::put(keys::resource(kind, name), store::encode(&resource)?).if_revision(revision);
         let run = self.new_run(&resource, pipeline, ResourceEvent::Update).await?;
-        self.accept(&run, vec![head, version(&resource)?]).await?;
+        self.accept(&run, vec![head, version(&resource)?], memory).await?;
         Ok(Accepted { resource, run: run.head.id })
     }
 
     /// Removes a resource and starts a run with event `delete`, so that its drivers can clean up.
     pub async fn delete_resource(&self, kind: &str, name: &str) -> Result<Accepted, Error> {
+        self.remove(kind, name, None).await
+    }
+
+    pub(super) async fn remove(&self, kind: &str, name: &str, memory: Option<&Memory>) -> Result<Accepted, Error> {
         let (resource, revision) = self.stored_resource(kind, name).await?;
         // A resource whose pipeline is gone must be removable: then every driver of its type is told.
         let pipeline = match resource.pipeline_name() {
@@ -82,7 +101,7 @@ impl Catalog {
             self.store.list(List::prefix(keys::versions(kind, name), self.config.store.transaction_writes / 2)).await?;
         writes.extend(versions.entries.into_iter().map(|entry| Write::delete(entry.key)));
         let run = self.new_run(&resource, pipeline, ResourceEvent::Delete).await?;
-        self.accept(&run, writes).await?;
+        self.accept(&run, writes, memory).await?;
         Ok(Accepted { resource, run: run.head.id })
     }
 
@@ -169,7 +188,10 @@ impl Catalog {
     }
 
     /// Commits the change and its run together, then announces the run. A lost announcement is made again by the engine.
-    pub(super) async fn accept(&self, run: &Run, writes: Vec<Write>) -> Result<(), Error> {
+    pub(super) async fn accept(&self, run: &Run, mut writes: Vec<Write>, memory: Option<&Memory>) -> Result<(), Error> {
+        if let Some(memory) = memory {
+            writes.extend(memory.writes(run)?);
+        }
         self.commit_new(run, writes).await?;
         self.metrics.runs_accepted.inc();
         for effect in run.effects() {

@@ -11,6 +11,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::labels::Labels;
 use super::{BlobRef, Digest, FanOut, Pipeline, Resource, RunGroup, Step, StepRecord};
 
 /// A UUID (version 7, so that runs sort by the time they were created), kept through all steps of a run.
@@ -19,6 +20,11 @@ use super::{BlobRef, Digest, FanOut, Pipeline, Resource, RunGroup, Step, StepRec
 pub struct RunId(Uuid);
 
 impl RunId {
+    /// Not greater than the id of any run.
+    pub const LEAST: Self = Self(Uuid::nil());
+    /// Greater than the id of every run.
+    pub const GREATEST: Self = Self(Uuid::max());
+
     /// A new id for a run created at `now`. Ids of one clock sort by time down to a quarter of a microsecond.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
@@ -29,6 +35,19 @@ impl RunId {
         // RFC 9562, section 6.2, the part of the millisecond.
         let part = u128::from(nanoseconds % 1_000_000) * 4_096 / 1_000_000;
         Self(Uuid::from_u128(id.as_u128() & !(0xfff << 64) | part << 64))
+    }
+
+    /// The id behind this one in their order; the greatest of all has none behind it.
+    #[must_use]
+    pub fn successor(self) -> Self {
+        Self(Uuid::from_u128(self.0.as_u128().saturating_add(1)))
+    }
+
+    /// The least id that a run created in the millisecond of `at` can have: a bound for lists by time.
+    #[must_use]
+    pub fn least(at: Timestamp) -> Self {
+        let milliseconds = u64::try_from(at.as_millisecond()).unwrap_or(0);
+        Self(uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid())
     }
 }
 
@@ -195,6 +214,10 @@ pub struct RunHead {
     pub pipeline: Option<String>,
     /// What it is about.
     pub resource: ResourceRef,
+    /// Those of the resource when the run was accepted.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub labels: Labels,
     /// When it was accepted.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -268,6 +291,7 @@ impl Run {
             event,
             pipeline: input.pipeline.as_ref().map(|pipeline| pipeline.name.clone()),
             resource: ResourceRef::from(&input.resource),
+            labels: input.resource.labels.clone(),
             created_at,
             started_at: None,
             finished_at: None,

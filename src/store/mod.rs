@@ -6,9 +6,11 @@
 pub mod blob_refs;
 mod follow;
 pub mod groups;
+pub mod index;
 pub mod keys;
 mod memory;
 mod range;
+pub mod removal;
 pub mod runs;
 mod sqlite;
 

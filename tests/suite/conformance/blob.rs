@@ -1,10 +1,12 @@
 //! What every store of blobs must do. A backend joins with a function that opens it and a line `backend!`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use conveyor::blob::{Blobs as _, Error, FilesystemBlobs, MemoryBlobs, SharedBlobs};
+use conveyor::blob::{BlobInfo, Blobs as _, Error, FilesystemBlobs, MemoryBlobs, SharedBlobs};
 use conveyor::model::Digest;
+use jiff::Timestamp;
 use tempfile::TempDir;
 
 /// Open blobs and what must outlive them.
@@ -24,7 +26,8 @@ async fn filesystem() -> Backend {
 
 macro_rules! backend {
     ($open:ident) => {
-        backend! { $open: what_was_put_is_there, what_was_not_put_is_not_there, the_same_bytes_may_be_put_at_once }
+        backend! { $open: what_was_put_is_there, what_was_not_put_is_not_there, the_same_bytes_may_be_put_at_once,
+            a_listing_goes_by_digest, what_was_deleted_is_gone }
     };
     ($open:ident: $($case:ident),*) => {
         mod $open {
@@ -63,6 +66,54 @@ async fn the_same_bytes_may_be_put_at_once(backend: Backend) {
     for put in puts {
         assert_eq!(backend.blobs.get(&put.await.unwrap()).await.unwrap().as_ref(), Some(&bytes));
     }
+}
+
+async fn a_listing_goes_by_digest(backend: Backend) {
+    let blobs = &backend.blobs;
+    assert_eq!(blobs.list(None, 10).await.unwrap(), []);
+    let before = Timestamp::now();
+    let mut expected = Vec::new();
+    for size in 0..40_u8 {
+        expected.push((blobs.put(Bytes::from(vec![7; size.into()])).await.unwrap(), u64::from(size)));
+    }
+    expected.sort();
+    let mut listed: Vec<BlobInfo> = Vec::new();
+    loop {
+        let page = blobs.list(listed.last().map(|info| info.digest.clone()), 7).await.unwrap();
+        assert!(page.len() <= 7);
+        if page.is_empty() {
+            break;
+        }
+        listed.extend(page);
+    }
+    assert_eq!(listed.iter().map(|info| (info.digest.clone(), info.size)).collect::<Vec<_>>(), expected);
+    assert_eq!(blobs.list(None, 0).await.unwrap().len(), 1);
+    // Clocks of backends may be coarse, but not by more than this.
+    let slack = Duration::from_secs(2);
+    let (old, late) = (listed[0].clone(), Timestamp::now() + slack);
+    assert!(listed.iter().all(|info| info.modified >= before - slack && info.modified <= late), "{listed:?}");
+    // What is put again is as young as what is new.
+    let digest = &old.digest;
+    let bytes = blobs.get(digest).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while blobs.list(None, 1).await.unwrap()[0].modified <= old.modified {
+            assert_eq!(blobs.put(bytes.clone()).await.unwrap(), *digest);
+        }
+    })
+    .await
+    .unwrap();
+}
+
+async fn what_was_deleted_is_gone(backend: Backend) {
+    let blobs = &backend.blobs;
+    let (kept, gone) = (blobs.put("kept".into()).await.unwrap(), blobs.put("gone".into()).await.unwrap());
+    blobs.delete(&gone).await.unwrap();
+    blobs.delete(&gone).await.unwrap();
+    blobs.delete(&Digest::of(b"never there")).await.unwrap();
+    assert_eq!(blobs.get(&gone).await.unwrap(), None);
+    assert_eq!(blobs.list(None, 10).await.unwrap().into_iter().map(|info| info.digest).collect::<Vec<_>>(), [kept]);
+    assert_eq!(blobs.put("gone".into()).await.unwrap(), gone);
+    assert_eq!(blobs.get(&gone).await.unwrap(), Some("gone".into()));
 }
 
 #[tokio::test]

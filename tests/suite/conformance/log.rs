@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use conveyor::config;
 use conveyor::log::{Logs as _, MemoryLogs, NewLine, Query, SharedLogs, SqliteLogs, StoredLine};
-use conveyor::model::LogLine;
+use conveyor::model::{LogLine, RunId};
+use jiff::Timestamp;
 use tempfile::TempDir;
 
 /// An open log and what must outlive it.
@@ -26,7 +27,7 @@ async fn sqlite() -> Backend {
 macro_rules! backend {
     ($open:ident) => {
         backend! { $open: lines_come_back_as_they_arrived, a_redelivered_line_is_stored_once, all_conditions_hold,
-            a_follower_misses_nothing }
+            a_follower_misses_nothing, what_was_removed_is_gone_and_no_position_comes_again }
     };
     ($open:ident: $($case:ident),*) => {
         mod $open {
@@ -145,6 +146,27 @@ async fn a_follower_misses_nothing(backend: Backend) {
     }
 }
 
+async fn what_was_removed_is_gone_and_no_position_comes_again(backend: Backend) {
+    let logs = &backend.logs;
+    let runs = [RunId::new(Timestamp::now()), RunId::new(Timestamp::now()), RunId::new(Timestamp::now())];
+    let [first, second, third] = runs.map(|run| run.to_string());
+    // Some more than go in one part.
+    let many: Vec<_> = (0..2_500).map(|number| line(&format!("first {number}"), &first, "d", "p")).collect();
+    logs.append(many).await.unwrap();
+    logs.append(vec![line("second", &second, "d", "p"), line("third", &third, "d", "p")]).await.unwrap();
+    let newest = *logs.newest().borrow();
+    logs.remove(&[]).await.unwrap();
+    logs.remove(&[runs[0], runs[2], RunId::new(Timestamp::now())]).await.unwrap();
+    assert_eq!(messages(&logs.query(everything()).await.unwrap()), ["second"]);
+    let of_first = Query { run: Some(first.clone()), ..everything() };
+    assert_eq!(logs.query(of_first.clone()).await.unwrap(), []);
+    assert_eq!(*logs.newest().borrow(), newest);
+    logs.append(vec![line("late", &first, "d", "p")]).await.unwrap();
+    let late = logs.query(of_first).await.unwrap();
+    assert_eq!(messages(&late), ["late"]);
+    assert!(late[0].position > newest);
+}
+
 #[tokio::test]
 async fn a_log_opened_again_goes_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -157,6 +179,13 @@ async fn a_log_opened_again_goes_on() {
     assert_eq!(*logs.newest().borrow(), newest);
     logs.append(vec![line("2", "r", "d", "p"), line("3", "r", "d", "p")]).await.unwrap();
     assert_eq!(messages(&logs.query(everything()).await.unwrap()), ["1", "2", "3"]);
+    // Nor does it forget how far it was when the newest lines are removed.
+    let run = RunId::new(Timestamp::now());
+    logs.append(vec![line("4", &run.to_string(), "d", "p")]).await.unwrap();
+    let newest = *logs.newest().borrow();
+    logs.remove(&[run]).await.unwrap();
+    drop(logs);
+    assert_eq!(*open().newest().borrow(), newest);
 }
 
 /// The message is the id.

@@ -8,6 +8,7 @@ mod guests;
 mod in_process;
 mod kills;
 mod large;
+mod lists;
 mod logs;
 mod nats;
 mod policy;
