@@ -110,7 +110,7 @@ async fn of_many_that_come_at_once_no_more_are_accepted_than_the_limit() {
     let answers = requests.join_all().await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 3, "{answers:?}");
     assert!(
-        answers.iter().flat_map(|answer| answer.as_ref().err()).all(|code| *code == Code::GroupBusy),
+        answers.iter().filter_map(|answer| answer.as_ref().err()).all(|code| *code == Code::GroupBusy),
         "{answers:?}"
     );
     let resources = workshop.belt.catalog().resources("app", Paging::default()).await.unwrap();
