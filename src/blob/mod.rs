@@ -1,6 +1,8 @@
 //! The bytes of components and of large results, named by their digest.
 
+mod cached;
 mod filesystem;
+mod jetstream;
 mod memory;
 pub mod results;
 
@@ -12,7 +14,9 @@ use jiff::Timestamp;
 
 use crate::model::Digest;
 
+pub use cached::CachedBlobs;
 pub use filesystem::FilesystemBlobs;
+pub use jetstream::JetStreamBlobs;
 pub use memory::MemoryBlobs;
 
 /// Blobs that several owners share.

@@ -1,11 +1,13 @@
 //! Finds what is owed: at the start, when drivers come or go, when the bus is back, and on a slow beat.
 //!
+//! Of many nodes one sweeps, as long as it has the lease; another one takes it over when that node says nothing any more.
 //! It only tells the workers to look at the runs that have not ended; what a run is owed, the core derives from its
 //! record.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +15,7 @@ use super::Parts;
 use super::sequencer::Workers;
 use super::worker::Job;
 use crate::model::RunId;
-use crate::store::{self, List, groups, keys};
+use crate::store::{self, List, groups, keys, lease};
 
 /// Sweeps until told to stop.
 pub(super) async fn sweep(parts: Parts, workers: Workers, stop: CancellationToken) {
@@ -21,6 +23,7 @@ pub(super) async fn sweep(parts: Parts, workers: Workers, stop: CancellationToke
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut places = parts.bus.places();
     let mut health = parts.bus.health();
+    let mut duty = duty(&parts, &stop);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -28,6 +31,12 @@ pub(super) async fn sweep(parts: Parts, workers: Workers, stop: CancellationToke
             // Both end only with the bus; then the beat is enough.
             Ok(()) = places.changed() => {}
             Ok(()) = health.changed() => {}
+            Ok(()) = duty.changed() => {}
+        }
+        if !*duty.borrow_and_update() {
+            // Whoever has it tells how many there are.
+            parts.metrics.runs_active.set(0);
+            continue;
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -39,6 +48,14 @@ pub(super) async fn sweep(parts: Parts, workers: Workers, stop: CancellationToke
             },
         }
     }
+}
+
+/// Whether it is this node that sweeps.
+fn duty(parts: &Parts, stop: &CancellationToken) -> watch::Receiver<bool> {
+    if parts.config.etcd.is_none() {
+        return watch::channel(true).1;
+    }
+    lease::hold(parts.store.clone(), "sweep", parts.config.lease(), stop.clone())
 }
 
 async fn nudge_all(parts: &Parts, workers: &Workers) -> Result<i64, store::Error> {

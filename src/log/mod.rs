@@ -1,5 +1,6 @@
 //! The logs of runs: append, query, follow.
 
+mod jetstream;
 mod keeper;
 mod memory;
 mod sqlite;
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::model::{LogLine, RunId};
 
+pub use jetstream::JetStreamLogs;
 pub use keeper::Keeper;
 pub use memory::MemoryLogs;
 pub use sqlite::SqliteLogs;

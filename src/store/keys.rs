@@ -181,3 +181,9 @@ fn encoded(name: &str) -> String {
     }
     text
 }
+
+/// Who does what one node is enough for.
+#[must_use]
+pub fn lease(name: &str) -> String {
+    format!("leases/{name}")
+}

@@ -1,27 +1,47 @@
 //! What every log must do. A backend joins with a function that opens it and a line `backend!`.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 use conveyor::config;
-use conveyor::log::{Logs as _, MemoryLogs, NewLine, Query, SharedLogs, SqliteLogs, StoredLine};
+use conveyor::log::{JetStreamLogs, Logs as _, MemoryLogs, NewLine, Query, SharedLogs, SqliteLogs, StoredLine};
 use conveyor::model::{LogLine, RunId};
 use jiff::Timestamp;
-use tempfile::TempDir;
+
+use crate::support::nats::NatsServer;
 
 /// An open log and what must outlive it.
 struct Backend {
     logs: SharedLogs,
-    _folder: Option<TempDir>,
+    _kept: Option<Box<dyn Any + Send>>,
 }
 
 async fn memory() -> Backend {
-    Backend { logs: Arc::new(MemoryLogs::new()), _folder: None }
+    Backend { logs: Arc::new(MemoryLogs::new()), _kept: None }
 }
 
 async fn sqlite() -> Backend {
     let folder = tempfile::tempdir().unwrap();
-    Backend { logs: Arc::new(SqliteLogs::open(folder.path(), &config::Log::default()).unwrap()), _folder: Some(folder) }
+    Backend {
+        logs: Arc::new(SqliteLogs::open(folder.path(), &config::Log::default()).unwrap()),
+        _kept: Some(Box::new(folder)),
+    }
+}
+
+async fn jetstream() -> Backend {
+    let server = NatsServer::start();
+    Backend { logs: Arc::new(on(&server).await), _kept: Some(Box::new(server)) }
+}
+
+async fn on(server: &NatsServer) -> JetStreamLogs {
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let logs = JetStreamLogs::new(client, &config::Bus::default(), &config::Cluster::default());
+    // A line can be appended once the stream is there.
+    let context = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let made = async { while context.get_stream("run-logs").await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(20), made).await.unwrap();
+    logs
 }
 
 macro_rules! backend {
@@ -41,6 +61,7 @@ macro_rules! backend {
 
 backend!(memory);
 backend!(sqlite);
+backend!(jetstream);
 
 async fn lines_come_back_as_they_arrived(backend: Backend) {
     let logs = &backend.logs;
@@ -186,6 +207,33 @@ async fn a_log_opened_again_goes_on() {
     logs.remove(&[run]).await.unwrap();
     drop(logs);
     assert_eq!(*open().newest().borrow(), newest);
+}
+
+/// What one node appends, the others hear of and can read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_follow_each_other() {
+    let mut server = NatsServer::start();
+    let (one, other) = (on(&server).await, on(&server).await);
+    let mut newest = other.newest();
+    for turn in 0..3_u64 {
+        one.append(vec![line(&turn.to_string(), "r", "d", "p"), line(&format!("x{turn}"), "s", "d", "p")])
+            .await
+            .unwrap();
+        let wanted = (turn + 1) * 2;
+        let heard = tokio::time::timeout(Duration::from_secs(20), newest.wait_for(|newest| *newest >= wanted)).await;
+        heard.unwrap().unwrap();
+        let of_run = Query { run: Some("r".into()), after: turn * 2, ..everything() };
+        assert_eq!(messages(&other.query(of_run).await.unwrap()), [turn.to_string()]);
+    }
+    // A server that comes back with nothing has a stream again as soon as somebody appends.
+    server.wipe_and_restart();
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while let Err(error) = one.append(vec![line("again", "r", "d", "p")]).await {
+        assert!(std::time::Instant::now() < until, "{error}");
+    }
+    assert_eq!(messages(&other.query(everything()).await.unwrap()), ["again"]);
+    let heard = tokio::time::timeout(Duration::from_secs(20), newest.wait_for(|newest| *newest == 1)).await;
+    heard.unwrap().unwrap();
 }
 
 /// The message is the id.

@@ -2,6 +2,8 @@
 
 mod broadcast;
 mod cli;
+#[cfg(feature = "etcd")]
+mod cluster;
 mod faults;
 mod groups;
 mod guests;
