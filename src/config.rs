@@ -191,8 +191,14 @@ pub struct Engine {
     /// After how long a dispatch that the bus has confirmed is recorded as sent, in ms. Default 30,000; must be below
     /// half of `bus.deduplication_ms`.
     pub settle_ms: u64,
-    /// The most bytes of one Driver Result. Default 256 KiB; a larger one fails its step.
+    /// The most bytes of the data of a Driver Result that are kept in the run's record and carried in messages, and of its
+    /// message. Larger data lies in the blob store. Default 256 KiB, because NATS takes messages up to 1 MiB.
+    pub inline_bytes: usize,
+    /// The most bytes of the data of one Driver Result. Default 8 MiB; a larger one fails its step.
     pub result_bytes: usize,
+    /// The most bytes of large results that are read at one time for one run, to answer a reader or to evaluate its
+    /// expressions. Default 64 MiB; those beyond stay references.
+    pub loaded_bytes: u64,
     /// The most items of one step's matrix. Default 1,000.
     pub fan_out: usize,
 }
@@ -206,7 +212,9 @@ impl Default for Engine {
             cache: 256,
             memory_ms: 5_000,
             settle_ms: 30_000,
-            result_bytes: 256 << 10,
+            inline_bytes: 256 << 10,
+            result_bytes: 8 << 20,
+            loaded_bytes: 64 << 20,
             fan_out: 1_000,
         }
     }

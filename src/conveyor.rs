@@ -176,8 +176,13 @@ impl Conveyor {
     async fn run(catalog: Catalog, natives: Vec<NativeDriver>) -> Self {
         let (stop_drivers, stop_engine) = (CancellationToken::new(), CancellationToken::new());
         let Catalog { store, bus, blobs, logs, host, clock, metrics, config } = catalog.clone();
-        let parts =
-            driver::Parts { store: store.clone(), bus: bus.clone(), metrics: metrics.clone(), config: config.clone() };
+        let parts = driver::Parts {
+            store: store.clone(),
+            bus: bus.clone(),
+            blobs: blobs.clone(),
+            metrics: metrics.clone(),
+            config: config.clone(),
+        };
         let mut manager = Manager::start(&parts, host, natives, &stop_drivers);
         // The drivers before the engine: a run without a pipeline that was left over would be told to none of them.
         let unfinished = stop_drivers.clone().drop_guard();
@@ -188,7 +193,7 @@ impl Conveyor {
         unfinished.disarm();
         let retention = Retention::new(retention::Parts {
             store: store.clone(),
-            blobs,
+            blobs: blobs.clone(),
             logs: logs.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -202,7 +207,7 @@ impl Conveyor {
         } else {
             tokio::spawn(keeper.run(stop_engine.clone()))
         };
-        let engine = Engine::start(engine::Parts { store, bus, clock, metrics, config }, stop_engine.clone());
+        let engine = Engine::start(engine::Parts { store, bus, blobs, clock, metrics, config }, stop_engine.clone());
         Self { catalog, engine, manager, keeper, retention, stop_drivers, stop_engine }
     }
 }
@@ -292,7 +297,7 @@ async fn on_servers(config: &Arc<Config>, etcd: &str, bus: JetStreamBus) -> Resu
     let folder = config.data.join("cache");
     let copies = blocking(move || Ok(FilesystemBlobs::open(&folder)?)).await?;
     let timeout = Duration::from_millis(config.bus.timeout_ms);
-    let largest = config.component.upload_bytes;
+    let largest = config.component.upload_bytes.max(config.engine.result_bytes);
     let kept = Arc::new(JetStreamBlobs::new(bus.client(), timeout, largest));
     let blobs = Arc::new(CachedBlobs::new(kept, copies, config.cluster.cache_bytes));
     let logs = Arc::new(JetStreamLogs::new(bus.client(), &config.bus, &config.cluster));

@@ -43,10 +43,12 @@ impl From<catalog::Error> for ApiError {
             | Code::ResourceNotFound
             | Code::RunNotFound
             | Code::StepNotFound
+            | Code::ResultNotFound
             | Code::DriverNotFound => StatusCode::NOT_FOUND,
             Code::DefinitionExists
             | Code::DefinitionInUse
             | Code::ResourceExists
+            | Code::GroupBusy
             | Code::RunEnded
             | Code::RunActive
             | Code::NoApprovalAwaited

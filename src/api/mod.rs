@@ -11,6 +11,7 @@ mod health;
 mod logs;
 mod pipelines;
 mod resources;
+mod results;
 mod router;
 mod run_query;
 mod runs;

@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::error::ApiError;
-use super::{State, definitions, drivers, health, logs, pipelines, resources, runs};
+use super::{State, definitions, drivers, health, logs, pipelines, resources, results, runs};
 use crate::metrics;
 
 /// Shows the description to people. It loads nothing from elsewhere.
@@ -100,6 +100,7 @@ fn quick() -> OpenApiRouter<State> {
         .routes(routes!(runs::rerun))
         .routes(routes!(runs::approve))
         .routes(routes!(runs::reject))
+        .routes(routes!(results::get))
         .routes(routes!(drivers::list))
         .routes(routes!(drivers::broadcast))
         .routes(routes!(logs::list, logs::append))

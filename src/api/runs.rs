@@ -22,11 +22,28 @@ pub async fn list(Shared(state): Shared<State>, query: RunQuery) -> Result<Json<
     Ok(Json(state.catalog.runs(&filter, paging).await?.into()))
 }
 
+/// How much of a run to show.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct DetailQuery {
+    /// Say only where the data of large results lies, and leave it out.
+    #[serde(default)]
+    pub references: bool,
+}
+
 /// One run's whole record.
-#[utoipa::path(get, path = "/runs/{id}", tag = "runs", params(("id" = String, Path, description = "UUID")),
+#[utoipa::path(get, path = "/runs/{id}", tag = "runs",
+    params(("id" = String, Path, description = "UUID"), DetailQuery),
     responses((status = 200, body = RunView), (status = "4XX", body = ErrorBody)))]
-pub async fn get(Shared(state): Shared<State>, Segments(id): Segments<String>) -> Result<Json<RunView>, ApiError> {
-    Ok(Json(state.catalog.run(run_id(&id)?).await?.into()))
+pub async fn get(
+    Shared(state): Shared<State>,
+    Segments(id): Segments<String>,
+    Params(query): Params<DetailQuery>,
+) -> Result<Json<RunView>, ApiError> {
+    let id = run_id(&id)?;
+    let run = if query.references { state.catalog.record(id).await? } else { state.catalog.run(id).await? };
+    Ok(Json(run.into()))
 }
 
 /// Why a run is cancelled.

@@ -1,9 +1,10 @@
-//! The bytes of components, named by their digest.
+//! The bytes of components and of large results, named by their digest.
 
 mod cached;
 mod filesystem;
 mod jetstream;
 mod memory;
+pub mod results;
 
 use std::sync::Arc;
 

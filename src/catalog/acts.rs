@@ -5,10 +5,9 @@ use serde::Serialize;
 
 use super::once::Memory;
 use super::{Accepted, Catalog, Code, Error};
-use crate::bus::{Message, subject};
-use crate::engine::{self, Answer, Input, Rejected};
-use crate::model::{PipelineEvent, Run, RunHead, RunId, RunInput, StepRecord, StepResult, StepStatus};
-use crate::store::{self, removal, runs};
+use crate::engine::{self, Answer, Belt, Event, Input, Rejected, slots};
+use crate::model::{Run, RunHead, RunId, RunInput, StepRecord, StepStatus};
+use crate::store::{self, groups, removal, runs};
 
 /// How often a lost compare-and-swap is tried again before the caller is told.
 const TRIES: usize = 16;
@@ -66,16 +65,18 @@ impl Catalog {
     }
 
     pub(super) async fn repeat(&self, id: RunId, from: &RerunFrom, memory: Option<&Memory>) -> Result<Accepted, Error> {
-        let parent = self.run(id).await?;
+        let parent = self.record(id).await?;
         if !parent.head.status.is_finished() {
             let text = format!("run {id} has not ended: wait for its end, or cancel it first");
             return Err(Error::new(Code::RunActive, text));
         }
         let again = again(&parent, from)?;
         let run = self.repetition(&parent, &again).await?;
+        // Nothing is written for a run that will be refused.
+        self.slot(&run).await?;
         runs::carry_over(self.store.as_ref(), &run).await?;
         let accepted = self.accept(&run, Vec::new(), memory).await;
-        if accepted.as_ref().is_err_and(|error| error.code == Code::Conflict) {
+        if accepted.as_ref().is_err_and(|error| matches!(error.code, Code::Conflict | Code::GroupBusy)) {
             // The run will never be there; that its steps are left behind would only be a waste.
             let _ = removal::remove_steps(self.store.as_ref(), run.head.id).await;
         }
@@ -86,27 +87,36 @@ impl Catalog {
     async fn act(&self, id: RunId, input: Input) -> Result<Run, Error> {
         for _ in 0..TRIES {
             let stored = runs::load(self.store.as_ref(), id).await?.ok_or_else(|| super::runs::not_found(id))?;
-            let places = self.bus.places().borrow().clone();
-            let belt =
-                engine::belt(self.clock.now(), &places, &stored.run.input.resource.resource, &self.config.engine);
-            let events = stored.run.decide(input.clone(), &belt).map_err(|why| refused(id, why))?;
+            let group = groups::load(self.store.as_ref(), &stored.run.head).await?;
+            let events = self.decide(&stored.run, input.clone()).await?;
             if events.is_empty() {
-                return Ok(stored.run);
+                return self.resolved(stored.run).await;
             }
             let mut after = stored.run.clone();
             for event in &events {
                 after.apply(event);
             }
-            match runs::commit(self.store.as_ref(), &stored, &after).await {
+            match slots::commit(self.store.as_ref(), &stored, &after, group.as_ref()).await {
                 Ok(_) => {
                     self.announce_change(&after, &stored.run).await;
-                    return Ok(after);
+                    return self.resolved(after).await;
                 }
                 Err(store::Error::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         Err(Error::new(Code::Conflict, format!("run {id} changes too quickly: try again")))
+    }
+
+    async fn decide(&self, run: &Run, input: Input) -> Result<Vec<Event>, Error> {
+        let (blobs, config) = (self.blobs.as_ref(), &self.config.engine);
+        let places = self.bus.places().borrow().clone();
+        let belt = engine::belt(self.clock.now(), &places, &run.input.resource.resource, config);
+        let data = engine::data_for(blobs, run, config).await?;
+        let decided = run.decide(input, &Belt { data, ..belt });
+        let mut events = decided.map_err(|why| refused(run.head.id, why))?;
+        engine::place_gathered(blobs, run, config, &mut events).await?;
+        Ok(events)
     }
 
     /// Tells the engine, and the drivers whose attempts were given up. A lost announcement is made good by the sweep.
@@ -116,18 +126,8 @@ impl Catalog {
                 tracing::debug!(run = %run.head.id, %error, "a driver could not be told to stop");
             }
         }
-        let event = PipelineEvent {
-            event: "run.changed".to_owned(),
-            run_id: run.head.id.to_string(),
-            resource: run.input.resource.clone(),
-            driverresult: StepResult::default(),
-        };
-        let Ok(payload) = store::encode(&event) else { return };
-        let id = format!("{}/changed/{}", run.head.id, uuid::Uuid::new_v4().simple());
-        let message = Message { subject: subject::RUN_CHANGED.to_owned(), id, payload };
-        if let Err(error) = self.bus.publish(message).await {
-            tracing::warn!(run = %run.head.id, %error, "a change could not be announced; the engine finds it");
-        }
+        slots::announce_change(self.bus.as_ref(), run.head.id).await;
+        slots::announce_next(self.store.as_ref(), self.bus.as_ref(), before, run).await;
     }
 
     async fn repetition(&self, parent: &Run, again: &[bool]) -> Result<Run, Error> {
@@ -139,7 +139,7 @@ impl Catalog {
         // carried over: the steps are the drivers that listen when the run begins.
         let records = parent.steps.iter().zip(again).enumerate().filter(|(_, (_, again))| !**again);
         let carried = records.map(|(place, (record, _))| (place, StepRecord { fan_out: None, ..record.clone() }));
-        let head = RunHead { parent: Some(parent.head.id), ..run.head };
+        let head = RunHead { parent: Some(parent.head.id), group: parent.head.group.clone(), ..run.head };
         Ok(Run::assemble(head, run.input, carried.collect()))
     }
 }

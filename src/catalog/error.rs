@@ -33,6 +33,10 @@ pub enum Code {
     StepNotFound,
     /// Nobody is asked about the step now.
     NoApprovalAwaited,
+    /// No result of this digest.
+    ResultNotFound,
+    /// The run's group takes no other run now.
+    GroupBusy,
     /// The run has ended.
     RunEnded,
     /// The run has not ended.
@@ -72,6 +76,8 @@ impl Code {
             Self::RunNotFound => "run_not_found",
             Self::StepNotFound => "step_not_found",
             Self::NoApprovalAwaited => "no_approval_awaited",
+            Self::ResultNotFound => "result_not_found",
+            Self::GroupBusy => "group_busy",
             Self::RunEnded => "run_ended",
             Self::RunActive => "run_active",
             Self::DriverNotFound => "driver_not_found",

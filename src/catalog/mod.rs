@@ -6,9 +6,11 @@ mod acts;
 mod definitions;
 mod drivers;
 mod error;
+mod groups;
 mod once;
 mod pipelines;
 mod resources;
+mod results;
 mod run_filter;
 mod runs;
 mod schema;
@@ -45,7 +47,7 @@ pub struct Catalog {
     pub store: SharedStore,
     /// Where accepted runs are announced.
     pub bus: SharedBus,
-    /// Where components lie.
+    /// Where components and large results lie.
     pub blobs: SharedBlobs,
     /// The logs of runs.
     pub logs: SharedLogs,

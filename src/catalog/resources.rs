@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::groups::group_of;
 use super::once::Memory;
 use super::schema::check_spec;
 use super::{Catalog, Code, Error, Listing, Paging};
 use crate::engine;
 use crate::model::{Digest, Driver, Pipeline, Resource, ResourceEvent, Run, RunId, RunInput, check_name};
-use crate::store::{self, List, Revision, Write, keys, runs};
+use crate::store::{self, List, Revision, Write, keys};
 
 /// A change that was accepted, and the run it started.
 #[derive(Debug, Clone, PartialEq)]
@@ -177,8 +178,11 @@ impl Catalog {
         event: ResourceEvent,
     ) -> Result<Run, Error> {
         let digests = self.digests(pipeline.as_ref(), &resource.resource).await?;
+        let group = group_of(pipeline.as_ref(), resource, event)?;
         let input = RunInput { resource: resource.clone(), pipeline, digests };
-        Ok(Run::accepted(self.clock.now(), event, input))
+        let mut run = Run::accepted(self.clock.now(), event, input);
+        run.head.group = group;
+        Ok(run)
     }
 
     pub(super) async fn digests(
@@ -206,8 +210,7 @@ impl Catalog {
         if let Some(memory) = memory {
             writes.extend(memory.writes(run)?);
         }
-        writes.extend(runs::creation(run)?);
-        self.store.transact(writes).await?;
+        self.commit_new(run, writes).await?;
         self.metrics.runs_accepted.inc();
         for effect in run.effects() {
             let message = match engine::message(run, &effect) {

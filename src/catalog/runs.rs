@@ -27,8 +27,13 @@ impl From<Run> for RunView {
 }
 
 impl Catalog {
-    /// The run's whole record.
+    /// The run's whole record, with the data of its large results.
     pub async fn run(&self, id: RunId) -> Result<Run, Error> {
+        self.resolved(self.record(id).await?).await
+    }
+
+    /// The run's record as it is stored: it says where the data of large results lies.
+    pub async fn record(&self, id: RunId) -> Result<Run, Error> {
         let stored = runs::load(self.store.as_ref(), id).await?;
         stored.map(|stored| stored.run).ok_or_else(|| not_found(id))
     }

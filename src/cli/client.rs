@@ -132,12 +132,12 @@ impl Client {
         }
     }
 
-    /// Reads one run.
+    /// Reads one run, without the data of large results.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn run(&self, id: &str) -> Result<RunDetail, Error> {
-        self.get(&["runs", id], &[]).await
+        self.get(&["runs", id], &[("references", "true")]).await
     }
 
     /// Sends JSON.

@@ -182,7 +182,10 @@ fn row(item: Value, now: Timestamp) -> Result<Vec<String>, Error> {
 
 async fn get(id: &str, context: &Context) -> Result<Exit, Error> {
     let id = resolve(&context.client, id).await?;
-    let item: Value = context.client.get(&["runs", &id], &[]).await?;
+    // The table shows no data.
+    let table = [("references", "true")];
+    let query: &[(&str, &str)] = if context.output.format == Format::Json { &[] } else { &table };
+    let item: Value = context.client.get(&["runs", &id], query).await?;
     if context.output.format == Format::Json {
         output::value(&item)?;
         return Ok(Exit::Ok);

@@ -2,6 +2,7 @@
 
 pub mod component;
 mod in_hand;
+mod large;
 mod logs;
 mod native;
 mod registry;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc::error::TrySendError;
 pub use native::NativeDriver;
 pub use registry::Manager;
 
+use crate::blob::SharedBlobs;
 use crate::bus::SharedBus;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -31,6 +33,8 @@ pub struct Parts {
     pub store: SharedStore,
     /// Where steps come from and results go.
     pub bus: SharedBus,
+    /// Where large results lie.
+    pub blobs: SharedBlobs,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Every bound.

@@ -14,10 +14,14 @@ use super::in_hand::{Hold, InHand, Taken};
 use super::logs::LogPump;
 use super::registry::Starting;
 use super::unwanted::Unwanted;
-use super::{Failure, Parts, Reconciler, Request};
+use super::{Failure, Parts, Reconciler, Request, large};
+use crate::blob;
+use crate::blob::results::{self, Bounds, Unread};
 use crate::bus::{self, Consumer, Delivery, Stream, subject};
 use crate::metrics::DriverOutcome;
-use crate::model::{CancelSignal, DriverMessage, DriverResult, PipelineEvent, Resource, StepResult, keys};
+use crate::model::{
+    CancelSignal, DriverMessage, DriverResult, PipelineEvent, Resource, SharedContext, StepResult, keys,
+};
 
 /// How long a result is offered to a bus that does not take it before its step is given back to be done again.
 const OFFER: Duration = Duration::from_mins(1);
@@ -113,7 +117,7 @@ impl Worker {
     }
 
     async fn attempt(&self, delivery: Delivery, hold: Hold, unwanted: &Unwanted) {
-        let (message, resource) = match read(&delivery) {
+        let (mut message, mut resource) = match read(&delivery) {
             Ok(read) => read,
             Err(problem) => {
                 tracing::warn!(
@@ -136,10 +140,16 @@ impl Worker {
                 hold.done();
                 return self.acknowledge(&delivery).await;
             }
-            result = self.reconcile(&message, &resource, &delivery) => result,
+            result = self.work(&mut message, &resource, &delivery) => result,
         };
         drop(wanted);
-        match self.report(&message, resource, result, &delivery).await {
+        // What the engine has recorded need not come back to it.
+        resource.metadata.retain(|key, _| !key.starts_with(keys::DRIVER_RESULT));
+        let reported = match result {
+            Ok(result) => self.report(&message, resource, result, &delivery).await,
+            Err(error) => Err(bus::Error::Unavailable(error.to_string())),
+        };
+        match reported {
             Ok(()) => {
                 hold.done();
                 self.acknowledge(&delivery).await;
@@ -153,9 +163,56 @@ impl Worker {
         }
     }
 
+    /// Reads the large results of earlier steps, calls the driver, and puts its own where it can be published.
+    async fn work(
+        &self,
+        message: &mut DriverMessage,
+        resource: &Resource,
+        delivery: &Delivery,
+    ) -> Result<DriverResult, blob::Error> {
+        let blobs = self.parts.blobs.as_ref();
+        let context = message.context.take().unwrap_or_default();
+        let context = match self.in_progress(delivery, large::whole(blobs, context)).await {
+            Ok(context) => context,
+            Err((_, Unread::Blob(error @ blob::Error::Unavailable(_)))) => return Err(error),
+            Err((step, error)) => {
+                let text = format!("the result of step \"{step}\" cannot be read: {error}");
+                return Ok(Failure::Retryable(text).into());
+            }
+        };
+        let mut result = self.reconcile(message, resource, context, delivery).await;
+        // Only we name data that lies elsewhere; a driver of this process gives it whole.
+        result.blob = None;
+        self.place(&mut result, delivery).await?;
+        Ok(result)
+    }
+
+    /// Puts a large result where it can be named; while the blob store does not take it, offers it again.
+    async fn place(&self, result: &mut DriverResult, delivery: &Delivery) -> Result<(), blob::Error> {
+        let bounds = Bounds::from(&self.parts.config.engine);
+        let until = Instant::now() + OFFER;
+        loop {
+            let placed = results::place(self.parts.blobs.as_ref(), &self.name, result, bounds);
+            match self.in_progress(delivery, placed).await {
+                Err(error) if Instant::now() < until => {
+                    tracing::debug!(driver = self.name, %error, "a large result is offered again");
+                    let _ = delivery.acker.in_progress().await;
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+                placed => return placed,
+            }
+        }
+    }
+
     /// Calls the driver and meanwhile says that the step is being worked on.
-    async fn reconcile(&self, message: &DriverMessage, resource: &Resource, delivery: &Delivery) -> DriverResult {
-        let (request, pump) = match self.request(message, resource) {
+    async fn reconcile(
+        &self,
+        message: &DriverMessage,
+        resource: &Resource,
+        context: SharedContext,
+        delivery: &Delivery,
+    ) -> DriverResult {
+        let (request, pump) = match self.request(message, resource, context) {
             Ok((request, pump)) => (request, pump),
             Err(problem) => return Failure::NotCallable(problem).into(),
         };
@@ -197,10 +254,14 @@ impl Worker {
         }
     }
 
-    fn request(&self, message: &DriverMessage, resource: &Resource) -> Result<(Request, LogPump), String> {
+    fn request(
+        &self,
+        message: &DriverMessage,
+        resource: &Resource,
+        context: SharedContext,
+    ) -> Result<(Request, LogPump), String> {
         let run = message.run_id.parse().map_err(|_| format!("run_id \"{}\" is not a UUID", message.run_id))?;
         let step = self.step_of(message).to_owned();
-        let context = message.context.clone().unwrap_or_default();
         let (log, pump) = LogPump::new(&self.parts, run, &self.name, &step, &context.pipeline);
         let mut resource = resource.clone();
         resource.metadata.retain(|key, _| key == "version");
@@ -248,8 +309,11 @@ impl Worker {
             match published {
                 Ok(()) => return Ok(()),
                 Err(bus::Error::Refused(reason)) if !replaced => {
-                    replaced = true;
-                    result = DriverResult::failure(format!("the result cannot be published: {reason}"));
+                    let moved = large::moved(self.parts.blobs.as_ref(), &result).await;
+                    let moved = moved.map_err(|error| bus::Error::Unavailable(error.to_string()))?;
+                    replaced = moved.is_none();
+                    let failure = || DriverResult::failure(format!("the result cannot be published: {reason}"));
+                    result = moved.unwrap_or_else(failure);
                 }
                 Err(error) if Instant::now() < until => {
                     tracing::debug!(driver = self.name, %error, "a result is offered again");

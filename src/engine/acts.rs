@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::event::Event;
 use super::machine::{Answer, Rejected};
-use crate::model::{Cause, DriverResult, Halt, Run, RunStatus, StepStatus};
+use crate::model::{Cause, DriverResult, Halt, Run, RunId, RunStatus, StepStatus};
 
 impl Run {
     /// A first cancel leaves the `finally` steps to run; a second one stops them as well.
@@ -13,7 +13,10 @@ impl Run {
         if self.head.status.is_finished() {
             return Err(Rejected::Finished);
         }
-        let again = self.head.ending == Some(RunStatus::Cancelled);
+        // Of a run that waited for its group nothing was begun, so there is nothing that its last steps could be for; and
+        // without a slot they must not run.
+        let waits = self.head.status == RunStatus::Pending && self.head.group.is_some();
+        let again = waits || self.head.ending == Some(RunStatus::Cancelled);
         let message = if reason.is_empty() { "cancelled".to_owned() } else { format!("cancelled: {reason}") };
         let mut events = Vec::new();
         if self.head.status == RunStatus::Pending {
@@ -22,6 +25,14 @@ impl Run {
         let halt = if again { Halt::All } else { Halt::Steps };
         events.push(Event::Ending { status: RunStatus::Cancelled, message, halt });
         Ok(events)
+    }
+
+    /// Like a first cancel, however often it is said.
+    pub(super) fn give_way(&self, by: RunId, at: Timestamp) -> Result<Vec<Event>, Rejected> {
+        if self.head.ending.is_some() {
+            return Ok(Vec::new());
+        }
+        self.cancel(&format!("replaced by run {by}"), at)
     }
 
     /// Somebody's word on a step that waits for it.
@@ -44,7 +55,7 @@ impl Run {
         let colon = if comment.is_empty() { "" } else { ": " };
         let message = format!("{word} by {who}{colon}{comment}");
         let data = json!({ "approved": approved, "who": who, "comment": comment, "at": at });
-        let result = DriverResult { success: *approved, message, data };
+        let result = DriverResult { success: *approved, message, data, blob: None };
         Ok(vec![if *approved {
             Event::StepSucceeded { step, result, at }
         } else {

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::context::shared_context;
+use super::context::context_of_expressions;
+use super::data::Loaded;
 use super::event::Event;
 use super::machine::Belt;
 use crate::model::{
@@ -15,7 +16,7 @@ impl Run {
     /// approval, or goes to its driver.
     pub(super) fn begin(&self, step: usize, belt: &Belt) -> Event {
         let Some(policy) = self.policy(step).filter(|_| !self.is_item(step)) else { return self.turn_of(step, belt) };
-        let shared = shared_context(self, None);
+        let shared = context_of_expressions(self, &belt.data);
         if let Some(event) = policy.when.as_deref().and_then(|when| self.unless(step, when, &shared, belt)) {
             return event;
         }
@@ -39,13 +40,18 @@ impl Run {
         let colon = |record: &StepRecord| format!(": {}: {}", record.id, said(record));
         let first_bad = bad.map(colon).unwrap_or_default();
         let message = format!("{good} of {} items succeeded{first_bad}", items.len());
-        let data = Value::Array(records.iter().map(data_of).collect());
-        let (bytes, most) = (data.to_string().len(), belt.limits.result_bytes);
+        let (bytes, most) = (records.iter().map(bytes_of).fold(2, usize::saturating_add), belt.limits.result_bytes);
         if bytes > most {
-            let text = format!("{message}; their results have {bytes} bytes, engine.result_bytes allows {most}");
-            return Some(Event::StepFailed { step, cause: Cause::Failure, result: DriverResult::failure(text), at });
+            return Some(failed(
+                step,
+                format!("{message}; their results have {bytes} bytes, engine.result_bytes allows {most}"),
+                at,
+            ));
         }
-        let result = DriverResult { success: bad.is_none(), message, data };
+        let Some(data) = records.iter().map(|record| data_of(record, &belt.data)).collect() else {
+            return Some(failed(step, format!("{message}; the result of one cannot be read from the blob store"), at));
+        };
+        let result = DriverResult { success: bad.is_none(), message, data: Value::Array(data), blob: None };
         Some(match bad {
             None => Event::StepSucceeded { step, result, at },
             Some(_) => Event::StepFailed { step, cause: Cause::Failure, result, at },
@@ -96,6 +102,17 @@ fn said(record: &StepRecord) -> &str {
     record.result.as_ref().map_or(record.reason.as_str(), |result| result.message.as_str())
 }
 
-fn data_of(record: &StepRecord) -> Value {
-    record.result.as_ref().map_or(Value::Null, |result| result.data.clone())
+/// What a result's data adds to a list, the comma included.
+fn bytes_of(record: &StepRecord) -> usize {
+    let Some(result) = &record.result else { return "null,".len() };
+    let large = result.blob.as_ref().map(|blob| usize::try_from(blob.bytes).unwrap_or(usize::MAX));
+    large.unwrap_or_else(|| result.data.to_string().len()).saturating_add(1)
+}
+
+fn data_of(record: &StepRecord, data: &Loaded) -> Option<Value> {
+    let Some(result) = &record.result else { return Some(Value::Null) };
+    match &result.blob {
+        None => Some(result.data.clone()),
+        Some(blob) => data.get(&blob.digest).cloned(),
+    }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::context::{earlier_results, shared_context};
+use super::data::Loaded;
 use super::machine::{Belt, Effect, Limits};
 use crate::bus::{self, Place, subject};
 use crate::config;
@@ -24,6 +25,8 @@ pub fn belt(now: Timestamp, places: &BTreeMap<String, Place>, resource: &str, co
         now,
         connected: tokens(&|name, place| place.takes(&subject::driver(name, resource))),
         listening: tokens(&|_, place| place.takes(&broadcast)),
+        group: None,
+        data: Loaded::default(),
         limits: Limits { fan_out: config.fan_out, result_bytes: config.result_bytes },
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use serde_json::Value;
 
-use crate::model::{Attempt, Cause, DriverResult, FanOut, Halt, Run, RunStatus, StepRecord, StepStatus};
+use crate::model::{Attempt, BlobRef, Cause, DriverResult, FanOut, Halt, Run, RunStatus, StepRecord, StepStatus};
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,18 @@ pub enum Event {
         at: Timestamp,
         /// The drivers that listen, in a run without a pipeline.
         drivers: Vec<String>,
+    },
+    /// It waits for a slot in its group.
+    Queued {
+        /// For people.
+        message: String,
+    },
+    /// The data of a result lies in the blob store.
+    ResultMoved {
+        /// The step's place in the order.
+        step: usize,
+        /// Where.
+        blob: BlobRef,
     },
     /// A step goes out to its driver.
     StepDispatched {
@@ -142,6 +154,7 @@ impl Run {
             Event::Started { at, drivers } => {
                 self.head.status = RunStatus::Running;
                 self.head.started_at = Some(*at);
+                self.head.message.clear();
                 self.head.drivers.clone_from(drivers);
                 self.steps.extend(drivers.iter().map(|driver| self.input.fresh(driver, driver)));
             }
@@ -151,6 +164,7 @@ impl Run {
                 self.head.halt = *halt;
             }
             Event::StepFannedOut { step, items, at } => self.fan_out(*step, items, *at),
+            Event::Queued { message } => self.head.message.clone_from(message),
             Event::Paused { paused } => self.head.paused = *paused,
             Event::Finished { status, message, at } => {
                 self.head.status = *status;
@@ -164,6 +178,7 @@ impl Run {
             | Event::StepWaited { step, .. }
             | Event::ApprovalAwaited { step, .. }
             | Event::StepSettled { step }
+            | Event::ResultMoved { step, .. }
             | Event::AttemptFailed { step, .. }
             | Event::StepSucceeded { step, .. }
             | Event::StepFailed { step, .. }
@@ -238,6 +253,12 @@ impl StepRecord {
                 "waiting for an approval".clone_into(&mut self.reason);
             }
             Event::StepSettled { .. } => self.sent = true,
+            Event::ResultMoved { blob, .. } => {
+                if let Some(result) = &mut self.result {
+                    result.data = Value::Null;
+                    result.blob = Some(blob.clone());
+                }
+            }
             Event::AttemptFailed { cause, message, not_before, at, .. } => {
                 self.end_attempt(cause.as_str(), message, *at);
                 self.status = StepStatus::Waiting;
@@ -265,6 +286,7 @@ impl StepRecord {
                 self.reason.clone_from(reason);
             }
             Event::Started { .. }
+            | Event::Queued { .. }
             | Event::StepFannedOut { .. }
             | Event::Ending { .. }
             | Event::Paused { .. }

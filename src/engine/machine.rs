@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::data::Loaded;
 use super::event::Event;
 use super::retry;
-use crate::model::{Cause, DriverResult, Halt, Run, RunStatus, Step, StepRecord, StepStatus};
+use crate::model::{BlobRef, Cause, DriverResult, Group, Halt, Run, RunId, RunStatus, Step, StepRecord, StepStatus};
 
 /// The most events of one kind that one decision makes; the rest follows in the next. A transition writes little more
 /// than so many entries, and every store takes those in one transaction.
@@ -58,6 +59,16 @@ pub enum Input {
     PauseRequested,
     /// Steps may go out again.
     ResumeRequested,
+    /// Another run of its group takes its place.
+    Replaced {
+        /// Which.
+        by: RunId,
+    },
+    /// The data of results was put into the blob store, because it is too much for a message.
+    ResultsMoved {
+        /// The places of the steps, and where their data lies.
+        moved: Vec<(usize, BlobRef)>,
+    },
     /// Somebody approved or rejected.
     ApprovalAnswered {
         /// The step's id.
@@ -89,6 +100,10 @@ pub struct Belt {
     pub listening: BTreeMap<String, String>,
     /// What a run may take.
     pub limits: Limits,
+    /// How the run's group stands, if it has one; only asked for a run that has not begun.
+    pub group: Option<Group>,
+    /// The data of large results, if the pipeline has expressions that may look at them.
+    pub data: Loaded,
 }
 
 /// Bounds of one run, documented where they are configured (`config::Engine`).
@@ -192,6 +207,8 @@ impl Run {
             Input::Looked => self.look(belt),
             Input::DispatchRefused { step, reason } => self.give_up(step, &reason, belt.now),
             Input::Settled { dispatches } => self.settle(&dispatches),
+            Input::Replaced { by } => self.give_way(by, belt.now)?,
+            Input::ResultsMoved { moved } => self.move_results(moved),
             Input::CancelRequested { reason } => self.cancel(&reason, belt.now)?,
             Input::PauseRequested => self.pause(true)?,
             Input::ResumeRequested => self.pause(false)?,
@@ -204,6 +221,7 @@ impl Run {
     #[must_use]
     pub fn effects(&self) -> Vec<Effect> {
         match self.head.status {
+            RunStatus::Pending if self.is_queued() => Vec::new(),
             RunStatus::Pending => vec![Effect::Announce],
             RunStatus::Running => self.owed_dispatches(),
             RunStatus::Succeeded | RunStatus::Failed | RunStatus::Cancelled => Vec::new(),
@@ -246,9 +264,13 @@ impl Run {
         if self.head.status != RunStatus::Pending {
             return Err(Rejected::AlreadyStarted);
         }
+        Ok(if self.head.group.is_some() { self.begin_in_group(belt) } else { vec![self.started(belt)] })
+    }
+
+    pub(super) fn started(&self, belt: &Belt) -> Event {
         let broadcast = self.input.pipeline.is_none();
         let drivers = if broadcast { belt.listening.keys().cloned().collect() } else { Vec::new() };
-        Ok(vec![Event::Started { at: belt.now, drivers }])
+        Event::Started { at: belt.now, drivers }
     }
 
     fn reported_step(&self, id: &str, attempt: u32, driver: &str) -> Result<usize, Rejected> {
@@ -297,6 +319,9 @@ impl Run {
 
     /// What the clock and the drivers' places say about the steps that are open.
     fn look(&self, belt: &Belt) -> Vec<Event> {
+        if self.head.status == RunStatus::Pending && self.head.group.is_some() {
+            return self.begin_in_group(belt);
+        }
         if self.head.status != RunStatus::Running {
             return Vec::new();
         }
@@ -350,6 +375,13 @@ impl Run {
         };
         let settled = dispatches.iter().filter(|&&(step, dispatch)| owed(step, dispatch));
         settled.map(|&(step, _)| Event::StepSettled { step }).take(BATCH).collect()
+    }
+
+    /// The results stay what they are; only where their data lies changes.
+    fn move_results(&self, moved: Vec<(usize, BlobRef)>) -> Vec<Event> {
+        let inline = |step: usize| self.steps.get(step)?.result.as_ref().filter(|result| result.blob.is_none());
+        let moved = moved.into_iter().filter(|(step, _)| inline(*step).is_some());
+        moved.map(|(step, blob)| Event::ResultMoved { step, blob }).take(BATCH).collect()
     }
 
     fn owed_dispatches(&self) -> Vec<Effect> {

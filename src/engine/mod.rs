@@ -6,23 +6,28 @@
 mod acts;
 mod begin;
 mod context;
+mod data;
 mod dispatch;
 mod event;
 mod graph;
+mod group;
 pub mod machine;
 mod recovery;
 mod retry;
 mod sequencer;
+pub mod slots;
 mod worker;
 
 use std::sync::Arc;
 
 pub use context::shared_context;
+pub use data::{Loaded, data_for, place_gathered};
 pub use dispatch::{belt, message, unwanted};
 pub use event::Event;
 pub use machine::{Answer, Belt, Effect, Input, Limits, Rejected};
 pub use sequencer::Engine;
 
+use crate::blob::SharedBlobs;
 use crate::bus::SharedBus;
 use crate::clock::SharedClock;
 use crate::config::Config;
@@ -36,6 +41,8 @@ pub struct Parts {
     pub store: SharedStore,
     /// The transport.
     pub bus: SharedBus,
+    /// Where large results lie.
+    pub blobs: SharedBlobs,
     /// The time of day.
     pub clock: SharedClock,
     /// What is counted.

@@ -4,6 +4,7 @@
 //! It only tells the workers to look at the runs that have not ended; what a run is owed, the core derives from its
 //! record.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -13,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::Parts;
 use super::sequencer::Workers;
 use super::worker::Job;
-use crate::store::{self, List, keys, lease};
+use crate::model::RunId;
+use crate::store::{self, List, groups, keys, lease};
 
 /// Sweeps until told to stop.
 pub(super) async fn sweep(parts: Parts, workers: Workers, stop: CancellationToken) {
@@ -60,19 +62,40 @@ fn duty(parts: &Parts, stop: &CancellationToken) -> watch::Receiver<bool> {
 
 async fn nudge_all(parts: &Parts, workers: &Workers) -> Result<i64, store::Error> {
     let mut active = 0;
+    let mut queues = Queues::default();
     let mut query = List::prefix(keys::ACTIVE, 500);
     loop {
         let page = parts.store.list(query.clone()).await?;
         for entry in &page.entries {
             let id = entry.key.strip_prefix(keys::ACTIVE).unwrap_or_default();
-            if let Ok(run) = id.parse() {
+            let Ok(run) = id.parse() else { continue };
+            active += 1;
+            if entry.value.is_empty() || queues.is_next(parts, run, &entry.value).await? {
                 workers.send(run, Job::Look(run)).await;
-                active += 1;
             }
         }
         if page.cursor.is_none() {
             return Ok(active);
         }
         query = query.after(page.cursor);
+    }
+}
+
+/// The run that waits longest in each group, read once in a sweep.
+#[derive(Debug, Default)]
+struct Queues(BTreeMap<String, Option<RunId>>);
+
+impl Queues {
+    /// Whether nobody waits before a run in its group: to look at the others would be in vain.
+    async fn is_next(&mut self, parts: &Parts, run: RunId, group: &[u8]) -> Result<bool, store::Error> {
+        let Ok(group) = std::str::from_utf8(group) else { return Ok(true) };
+        let first = if let Some(first) = self.0.get(group) {
+            *first
+        } else {
+            let first = groups::waiting(parts.store.as_ref(), group, 1).await?.into_iter().next();
+            self.0.insert(group.to_owned(), first);
+            first
+        };
+        Ok(first.is_none_or(|first| first >= run))
     }
 }

@@ -8,15 +8,18 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::data::{self, Shelf};
 use super::event::Event;
-use super::machine::{BATCH, Effect, Input, Rejected};
+use super::machine::{BATCH, Belt, Effect, Input, Rejected};
 use super::sequencer::{acknowledge, give_back};
-use super::{Parts, dispatch};
+use super::{Parts, dispatch, slots};
+use crate::blob;
 use crate::bus::{self, Delivery, Health};
 use crate::metrics::{DriverOutcome, Metrics};
-use crate::model::{DriverReport, DriverResult, Run, RunId, StepStatus};
-use crate::store::runs::StoredRun;
-use crate::store::{self, runs};
+use crate::model::{DriverReport, Run, RunHead, RunId, RunStatus, StepStatus};
+use crate::store::groups::{self, StoredGroup};
+use crate::store::runs::{self, StoredRun};
+use crate::store::{self, keys};
 
 /// What a worker is told.
 pub(super) enum Job {
@@ -44,6 +47,8 @@ pub(super) struct Worker {
     cache: HashMap<RunId, Kept>,
     /// When to look at runs although nothing happens: an attempt is due or over.
     wakes: BTreeSet<(Timestamp, RunId)>,
+    /// Data of large results that expressions look at.
+    shelf: Shelf,
 }
 
 /// A run's record and what this process knows of it beyond the record.
@@ -53,6 +58,8 @@ struct Kept {
     known: Instant,
     /// What was sent by this process and confirmed by the bus, and when: it is not sent again by a sweep.
     sent: HashMap<Effect, Instant>,
+    /// Its group as the last decision saw it, if it has one and has not begun.
+    group: Option<StoredGroup>,
 }
 
 /// Why an input was not carried through.
@@ -63,6 +70,8 @@ enum Stopped {
     Rejected(Rejected),
     /// The store did not answer.
     Store(store::Error),
+    /// The blob store did not answer.
+    Blob(blob::Error),
 }
 
 impl From<store::Error> for Stopped {
@@ -71,9 +80,15 @@ impl From<store::Error> for Stopped {
     }
 }
 
+impl From<blob::Error> for Stopped {
+    fn from(error: blob::Error) -> Self {
+        Self::Blob(error)
+    }
+}
+
 impl Worker {
     pub(super) fn new(parts: Parts) -> Self {
-        Self { parts, cache: HashMap::new(), wakes: BTreeSet::new() }
+        Self { parts, cache: HashMap::new(), wakes: BTreeSet::new(), shelf: Shelf::default() }
     }
 
     /// Works until nobody has a job for it any more, or until it is told to halt. A job that was begun is finished, so that
@@ -129,16 +144,21 @@ impl Worker {
 
     async fn on_event(&mut self, delivery: &Delivery, report: Option<DriverReport>) {
         self.parts.metrics.engine_queue.dec();
-        let (run, input) = match report {
-            Some(report) => (Some(report.run), self.reported(report)),
-            None => (announced(delivery), Input::Requested),
-        };
+        let run = report.as_ref().map_or_else(|| announced(delivery), |report| Some(report.run));
         let Some(run) = run else { return acknowledge(delivery).await };
-        match self.carry(run, input).await {
+        let carried = match self.input(report).await {
+            Ok(input) => self.carry(run, input).await,
+            Err(error) => Err(error.into()),
+        };
+        match carried {
             // The announcement comes again after every crash and from every sweep; that is no news.
             Ok(()) | Err(Stopped::Rejected(Rejected::AlreadyStarted)) => {}
             Err(Stopped::Store(error)) => {
                 tracing::warn!(%run, %error, "an event is given back because the store does not answer");
+                return give_back(delivery).await;
+            }
+            Err(Stopped::Blob(error)) => {
+                tracing::warn!(%run, %error, "an event is given back because the blob store does not answer");
                 return give_back(delivery).await;
             }
             Err(Stopped::Unknown) => self.count_rejected(run, "unknown_run"),
@@ -152,17 +172,11 @@ impl Worker {
         self.parts.metrics.results_rejected.get_or_create(&Metrics::kind(why)).inc();
     }
 
-    /// A result over the bound is a failure of its driver.
-    fn reported(&self, report: DriverReport) -> Input {
-        let limit = self.parts.config.engine.result_bytes;
-        let DriverReport { step, attempt, driver, mut result, .. } = report;
-        let size = result.message.len() + result.data.to_string().len();
-        if size > limit {
-            let text =
-                format!("the result of driver \"{driver}\" has {size} bytes; engine.result_bytes allows {limit}");
-            result = DriverResult::failure(text);
-        }
-        Input::StepReported { step, attempt, driver, result }
+    /// What an event tells a run: that it shall begin, or what a driver reports.
+    async fn input(&self, report: Option<DriverReport>) -> Result<Input, blob::Error> {
+        let Some(DriverReport { step, attempt, driver, result, .. }) = report else { return Ok(Input::Requested) };
+        let result = data::recorded(&self.parts, &driver, result).await?;
+        Ok(Input::StepReported { step, attempt, driver, result })
     }
 
     /// A sweep's visit: follow the drivers' places, send again what may be lost, record what is settled.
@@ -185,6 +199,7 @@ impl Worker {
             // It finished and was removed since it was listed.
             Err(Stopped::Unknown) => tracing::debug!(%run, "a run is listed as active but has no record"),
             Err(Stopped::Store(error)) => tracing::warn!(%run, %error, "a run cannot be looked at; trying again"),
+            Err(Stopped::Blob(error)) => tracing::warn!(%run, %error, "large results cannot be read; trying again"),
         }
     }
 
@@ -222,11 +237,13 @@ impl Worker {
             };
             if events.is_empty() {
                 self.send_owed(run).await;
+                self.replace_others(run).await;
                 return Ok(());
             }
             match self.commit(run, &events).await {
                 Ok(()) => {
                     self.send_owed(run).await;
+                    self.replace_others(run).await;
                     // It is carried through now, also if the record has ended and is not remembered any more.
                     if events.len() < BATCH || !self.cache.contains_key(&run) {
                         return Ok(());
@@ -245,15 +262,28 @@ impl Worker {
                 }
             }
         }
-        Err(Stopped::Store(store::Error::Conflict { key: store::keys::run(run) }))
+        Err(Stopped::Store(store::Error::Conflict { key: keys::run(run) }))
     }
 
     async fn decide(&mut self, run: RunId, input: &Input) -> Result<Result<Vec<Event>, Rejected>, Stopped> {
         let parts = self.parts.clone();
-        let record = &self.kept(run).await?.stored.run;
+        self.kept(run).await?;
+        let kept = self.cache.get_mut(&run).ok_or(Stopped::Unknown)?;
+        let record = &kept.stored.run;
+        let reported = if let Input::StepReported { result, .. } = input { Some(result) } else { None };
+        let data = self.shelf.data_for(&parts, record, reported).await?;
+        let waits = record.head.status == RunStatus::Pending;
+        kept.group = if waits { groups::load(parts.store.as_ref(), &record.head).await? } else { None };
+        let group = kept.group.as_ref().map(|stored| stored.group.clone());
         let places = parts.bus.places().borrow().clone();
         let belt = dispatch::belt(parts.clock.now(), &places, &record.input.resource.resource, &parts.config.engine);
-        Ok(record.decide(input.clone(), &belt))
+        match record.decide(input.clone(), &Belt { group, data, ..belt }) {
+            Ok(mut events) => {
+                data::place_gathered(parts.blobs.as_ref(), record, &parts.config.engine, &mut events).await?;
+                Ok(Ok(events))
+            }
+            Err(rejected) => Ok(Err(rejected)),
+        }
     }
 
     async fn commit(&mut self, run: RunId, events: &[Event]) -> Result<(), store::Error> {
@@ -263,7 +293,7 @@ impl Worker {
             after.apply(event);
         }
         let began = Instant::now();
-        let revision = runs::commit(self.parts.store.as_ref(), &kept.stored, &after).await?;
+        let revision = slots::commit(self.parts.store.as_ref(), &kept.stored, &after, kept.group.as_ref()).await?;
         self.parts.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
         let before = std::mem::replace(&mut kept.stored, StoredRun { run: after, revision }).run;
         kept.known = Instant::now();
@@ -278,6 +308,7 @@ impl Worker {
                 tracing::debug!(%run, %error, "a driver could not be told to stop");
             }
         }
+        slots::announce_next(self.parts.store.as_ref(), self.parts.bus.as_ref(), &before, &kept.stored.run).await;
         Ok(())
     }
 
@@ -314,6 +345,9 @@ impl Worker {
     }
 
     async fn give_up(&mut self, run: RunId, effect: &Effect, reason: String) {
+        if matches!(effect, Effect::Dispatch { .. }) && self.makes_room(run).await {
+            return;
+        }
         tracing::warn!(%run, reason, "an effect will never be taken by the bus");
         let input = match effect {
             // The engine knows of the run without it. A step that the bus does not take either fails and says why.
@@ -325,6 +359,39 @@ impl Worker {
         let carried = Box::pin(self.carry(run, input)).await;
         if let Err(Stopped::Store(error)) = carried {
             tracing::warn!(%run, %error, "the failure of a step cannot be recorded; trying again");
+        }
+    }
+
+    /// Moves large results out of a run's messages, because the bus does not take one as it is; whether there are any.
+    async fn makes_room(&mut self, run: RunId) -> bool {
+        let Some(kept) = self.cache.get(&run) else { return false };
+        let carried = match data::moved(self.parts.blobs.as_ref(), &kept.stored.run).await {
+            Ok(moved) if moved.is_empty() => return false,
+            Ok(moved) => Box::pin(self.carry(run, Input::ResultsMoved { moved })).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(Stopped::Store(_) | Stopped::Blob(_)) = carried {
+            tracing::warn!(%run, "results could not be moved into the blob store; the next sweep tries again");
+        }
+        true
+    }
+
+    /// Cancels the runs in whose place a run of a group waits. After a crash the next look at the waiting run does it.
+    async fn replace_others(&mut self, run: RunId) {
+        let Some(Kept { stored, group: Some(stored_group), .. }) = self.cache.get(&run) else { return };
+        for other in stored.run.replaces(&stored_group.group) {
+            let read = store::read::<RunHead>(self.parts.store.as_ref(), &keys::run(other)).await;
+            let Ok(Some((head, _))) = read else { continue };
+            if head.ending.is_some() || head.status.is_finished() {
+                continue;
+            }
+            // Boxed because it comes back here; the other run ends, so it replaces nobody.
+            if let Err(Stopped::Store(error)) = Box::pin(self.carry(other, Input::Replaced { by: run })).await {
+                tracing::warn!(%run, %other, %error, "a run could not be replaced; the next look tries again");
+            }
+            // Its own worker carries it on.
+            self.cache.remove(&other);
+            slots::announce_change(self.parts.bus.as_ref(), other).await;
         }
     }
 
@@ -356,7 +423,8 @@ impl Worker {
             }
             let stored = runs::load(self.parts.store.as_ref(), run).await?.ok_or(Stopped::Unknown)?;
             self.wakes.extend(stored.run.wake_at().map(|wake| (wake, run)));
-            self.cache.insert(run, Kept { stored, known: Instant::now(), sent: HashMap::new() });
+            let fresh = Kept { stored, known: Instant::now(), sent: HashMap::new(), group: None };
+            self.cache.insert(run, fresh);
         }
         self.cache.get_mut(&run).ok_or(Stopped::Unknown)
     }

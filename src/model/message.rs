@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Digest, DriverResult, Resource, RunId};
+use super::{BlobRef, Digest, DriverResult, Resource, RunId};
 
 /// Keys of the resource metadata that carry a dispatch to a driver and back: SDK drivers return the resource as it came.
 pub mod keys {
@@ -74,9 +74,12 @@ pub struct StepResult {
     /// One line for people.
     #[serde(default)]
     pub message: String,
-    /// For the steps that follow.
+    /// For the steps that follow; null if it is large and lies elsewhere.
     #[serde(default)]
     pub data: Value,
+    /// Where the data lies if it is large: whoever needs it asks `GET /results/{digest}` of any node. Additive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<BlobRef>,
     /// Who says so.
     #[serde(default)]
     pub driver: String,
@@ -86,14 +89,14 @@ impl StepResult {
     /// `result`, said by `driver`.
     #[must_use]
     pub fn new(driver: impl Into<String>, result: DriverResult) -> Self {
-        let DriverResult { success, message, data } = result;
-        Self { success, message, data, driver: driver.into() }
+        let DriverResult { success, message, data, blob } = result;
+        Self { success, message, data, blob, driver: driver.into() }
     }
 
     /// The result alone.
     #[must_use]
     pub fn into_result(self) -> DriverResult {
-        DriverResult { success: self.success, message: self.message, data: self.data }
+        DriverResult { success: self.success, message: self.message, data: self.data, blob: self.blob }
     }
 }
 

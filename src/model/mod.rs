@@ -2,6 +2,8 @@
 //!
 //! The JSON of every type here is the JSON of the wire protocol; fields that the Go original does not know are additive.
 
+mod blob_ref;
+mod concurrency;
 mod definition;
 mod driver;
 mod expression;
@@ -17,6 +19,8 @@ mod run;
 mod step;
 mod step_record;
 
+pub use blob_ref::BlobRef;
+pub use concurrency::{Concurrency, Group, OnConflict, RunGroup};
 pub use definition::ResourceDefinition;
 pub use driver::{Digest, DigestError, Driver};
 pub use expression::{Expression, ExpressionError, MAX_EXPRESSION, Scope, shown};

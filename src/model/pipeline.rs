@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::policy::check_duration;
-use super::{Invalid, Step, check_name};
+use super::{Concurrency, Invalid, Step, check_name};
 
 /// The most steps a pipeline may have.
 pub const MAX_STEPS: usize = 256;
@@ -38,6 +38,9 @@ pub struct Pipeline {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub deadline: Option<SignedDuration>,
+    /// Which of its runs do not go side by side. Default no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
 }
 
 impl Pipeline {
@@ -52,6 +55,7 @@ impl Pipeline {
             steps: Vec::new(),
             metadata: BTreeMap::new(),
             deadline: None,
+            concurrency: None,
         }
     }
 
@@ -101,16 +105,18 @@ impl Pipeline {
         }
         let mut seen = HashSet::new();
         for (index, step) in self.steps.iter().enumerate() {
+            // Its driver before its id, which may be made of it.
+            step.validate(index)?;
             check_name(&format!("steps[{index}].id"), &step.id)?;
             if !seen.insert(step.id.as_str()) {
                 let problem = format!("\"{}\" is the id of an earlier step: ids must differ", step.id);
                 return Err(Invalid::field(format!("steps[{index}].id"), problem));
             }
-            step.validate(index)?;
         }
         if let Some(deadline) = self.deadline {
             check_duration("deadline", deadline)?;
         }
+        self.concurrency.as_ref().map_or(Ok(()), Concurrency::validate)?;
         if self.steps.iter().all(|step| step.finally) {
             return Err(Invalid::field("steps", "every step is marked finally: at least one must not be"));
         }

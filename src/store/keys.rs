@@ -1,6 +1,8 @@
 //! Every key of the store, spelt in one place. Names are validated before they come here, so no key can be forged by a
 //! slash in a name.
 
+use std::fmt::Write as _;
+
 use crate::model::{Digest, RunId, RunStatus};
 
 /// Before the name of a resource definition.
@@ -13,8 +15,13 @@ pub const DRIVERS: &str = "drivers/";
 pub const RESOURCES: &str = "resources/";
 /// Before the id of a run: its head.
 pub const RUNS: &str = "runs/";
-/// Before the id of every run that has not finished; the value is empty.
+/// Before the id of every run that has not finished; the value is empty, or the group that it waits in.
 pub const ACTIVE: &str = "active/";
+
+/// Before the digest of a blob that results name, and behind it the runs.
+pub const BLOB_REFS: &str = "blob-refs/";
+/// Before the name of a group of runs: those that have a slot.
+pub const GROUPS: &str = "groups/";
 
 /// A resource definition.
 #[must_use]
@@ -133,10 +140,48 @@ pub fn idempotency_run(run: RunId) -> String {
 /// Says which process removes what is old, and until when.
 pub const RETENTION_CLAIM: &str = "retention/claim";
 
-/// Before what a blob is needed for, besides drivers and runs under way.
+/// Before what a blob is needed for, besides drivers and runs under way: the runs whose results name it.
 #[must_use]
 pub fn blob_refs(digest: &Digest) -> String {
-    format!("blob-refs/{digest}/")
+    format!("{BLOB_REFS}{digest}/")
+}
+
+/// Says that a result of a run names a blob; the value is empty.
+#[must_use]
+pub fn blob_ref(digest: &Digest, run: RunId) -> String {
+    format!("{BLOB_REFS}{digest}/{run}")
+}
+
+/// The runs of a group that have a slot.
+#[must_use]
+pub fn group(name: &str) -> String {
+    format!("{GROUPS}{}", encoded(name))
+}
+
+/// Before the runs that wait in a group.
+#[must_use]
+pub fn group_waiting(name: &str) -> String {
+    format!("group-waiting/{}/", encoded(name))
+}
+
+/// Says that a run waits in a group; the value is empty.
+#[must_use]
+pub fn group_waiting_run(name: &str, run: RunId) -> String {
+    format!("group-waiting/{}/{run}", encoded(name))
+}
+
+/// A name that may be any text, percent-encoded so that it is one part of a key.
+fn encoded(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') {
+            text.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
 }
 
 /// Who does what one node is enough for.

@@ -1,11 +1,13 @@
 //! The state of record: keys with values, behind one trait.
 //!
 //! Backends hold bytes and revisions and know nothing of runs; what the keys are is said in [`keys`], what the values
-//! are in [`runs`] and, for the rest, in the model.
+//! are in [`runs`], [`groups`] and, for the rest, in the model.
 
+pub mod blob_refs;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod follow;
+pub mod groups;
 pub mod index;
 pub mod keys;
 pub mod lease;

@@ -1,10 +1,10 @@
 //! How the record of a run lies in the store: a small head, what it was started with, and one entry for every step, so
 //! that a transition writes little; a step that nothing has happened to has none. The head is written by every transition; its revision is what fences them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Error, List, Revision, Store, Write, decode, encode, index, keys};
+use super::{Error, List, Revision, Store, Write, blob_refs, decode, encode, groups, index, keys};
 use crate::model::{Run, RunHead, RunId, RunInput, StepRecord};
 
 /// A run's record as it was read.
@@ -22,8 +22,9 @@ pub fn creation(run: &Run) -> Result<Vec<Write>, Error> {
     let mut writes = vec![
         Write::put(keys::run(id), encode(&run.head)?).if_absent(),
         Write::put(keys::run_input(id), encode(run.input.as_ref())?),
-        Write::put(keys::active(id), Vec::new()),
+        Write::put(keys::active(id), groups::queue(&run.head)),
     ];
+    writes.extend(groups::queueing(&run.head));
     writes.extend(index::creation(&run.head));
     Ok(writes)
 }
@@ -35,14 +36,17 @@ const CARRIED: (usize, usize) = (64, 1 << 20);
 /// that it is never seen without them.
 pub async fn carry_over(store: &dyn Store, run: &Run) -> Result<(), Error> {
     let (mut writes, mut bytes) = (Vec::new(), 0);
+    let mut named = BTreeSet::new();
     for (number, step) in run.steps.iter().enumerate().filter(|(_, step)| !step.is_fresh()) {
         let value = encode(step)?;
-        if writes.len() == CARRIED.0 || (!writes.is_empty() && bytes + value.len() > CARRIED.1) {
+        if writes.len() >= CARRIED.0 || (!writes.is_empty() && bytes + value.len() > CARRIED.1) {
             store.transact(std::mem::take(&mut writes)).await?;
             bytes = 0;
         }
         bytes += value.len();
         writes.push(Write::put(keys::run_step(run.head.id, number), value));
+        let blob = blob_refs::key(step, run.head.id).filter(|key| named.insert(key.clone()));
+        writes.extend(blob.map(|key| Write::put(key, Vec::new())));
     }
     if writes.is_empty() { Ok(()) } else { store.transact(writes).await.map(drop) }
 }
@@ -69,11 +73,12 @@ pub async fn load(store: &dyn Store, id: RunId) -> Result<Option<StoredRun>, Err
     }
 }
 
-/// Commits the difference between a record as it was read and as it is now.
+/// Commits the difference between a record as it was read and as it is now, and with it these other writes.
 ///
 /// # Errors
-/// [`Error::Conflict`] if somebody else committed a transition of the run in between.
-pub async fn commit(store: &dyn Store, before: &StoredRun, after: &Run) -> Result<Revision, Error> {
+/// [`Error::Conflict`] if somebody else committed a transition of the run in between, or the precondition of another
+/// write does not hold.
+pub async fn commit(store: &dyn Store, before: &StoredRun, after: &Run, others: Vec<Write>) -> Result<Revision, Error> {
     let id = after.head.id;
     let mut writes = vec![Write::put(keys::run(id), encode(&after.head)?).if_revision(before.revision)];
     for (number, step) in after.steps.iter().enumerate() {
@@ -86,6 +91,8 @@ pub async fn commit(store: &dyn Store, before: &StoredRun, after: &Run) -> Resul
         writes.push(Write::delete(keys::active(id)));
         writes.extend(index::end(&after.head));
     }
+    writes.extend(blob_refs::writes(&before.run, after));
+    writes.extend(others);
     store.transact(writes).await
 }
 

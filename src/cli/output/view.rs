@@ -16,7 +16,7 @@ use crate::model::{LogLine, RunStatus, StepRecord, StepStatus};
 pub struct View {
     output: Output,
     live: Option<Live>,
-    run: Option<RunStatus>,
+    run: Option<(RunStatus, String)>,
     steps: HashMap<String, (StepStatus, u32, String)>,
 }
 
@@ -45,9 +45,15 @@ impl View {
             return Ok(());
         }
         let head = &run.head;
-        if self.run.replace(head.status) != Some(head.status) && !head.status.is_finished() {
-            self.say(&format!("run {} {}: {}", head.id, head.status.as_str(), subject(run)))?;
+        // Why it has not begun is news as well.
+        let waits = if head.status == RunStatus::Pending { head.message.clone() } else { String::new() };
+        let state = (head.status, waits);
+        if self.run.as_ref() != Some(&state) && !head.status.is_finished() {
+            let colon = if state.1.is_empty() { "" } else { ": " };
+            let text = format!("run {} {}: {}{colon}{}", head.id, head.status.as_str(), subject(run), state.1);
+            self.say(&text)?;
         }
+        self.run = Some(state);
         match &mut self.live {
             Some(live) => live.draw(&run.steps, now),
             None => self.changes(&run.steps, now)?,

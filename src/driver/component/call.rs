@@ -84,14 +84,14 @@ fn accept(answer: Answer, limits: &Limits) -> Result<DriverResult, Failure> {
     let size = answer.message.len() + answer.data.len();
     if size > limits.result_bytes {
         return Err(Failure::Permanent(format!(
-            "the driver answered {size} bytes; a result may have {}",
+            "the driver answered {size} bytes; engine.result_bytes allows {}",
             Bytes(limits.result_bytes),
         )));
     }
     let data = if answer.data.trim().is_empty() { Ok(Value::Null) } else { serde_json::from_str(&answer.data) };
     let data =
         data.map_err(|error| Failure::Permanent(format!("the driver answered data that is not JSON: {error}")))?;
-    Ok(DriverResult { success: answer.success, message: answer.message, data })
+    Ok(DriverResult { success: answer.success, message: answer.message, data, blob: None })
 }
 
 impl From<Refusal> for Failure {

@@ -130,7 +130,8 @@ fn ended_badly(status: ExitStatus, said: &str, bounds: Bounds) -> Refused {
         return Refused::CompilerBound(format!("it takes more than {} s of processor time", bounds.cpu_seconds));
     }
     // What the allocators of Rust and of C say when they get no more.
-    if said.contains("memory allocation of") || said.contains("Cannot allocate memory") {
+    let words = ["memory allocation of", "Cannot allocate memory", "out of memory"];
+    if words.iter().any(|words| said.contains(words)) {
         let most = Size(usize::try_from(bounds.memory_bytes).unwrap_or(usize::MAX));
         return Refused::CompilerBound(format!("it takes more than {most} of memory"));
     }

@@ -145,7 +145,7 @@ async fn one_driver_in_several_steps_and_duplicate_late_and_forged_results() {
         event: "driver.result".to_owned(),
         run_id: id.clone(),
         resource: serde_json::from_str(&message.payload).unwrap(),
-        driverresult: StepResult { success: false, message: "forged".into(), data: Value::Null, driver: driver.into() },
+        driverresult: StepResult { message: "forged".into(), driver: driver.into(), ..StepResult::default() },
     };
     let first = builder.messages().remove(0);
     let mut later = event(&first, "builder");

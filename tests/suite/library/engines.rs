@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use conveyor::blob::MemoryBlobs;
 use conveyor::bus::{Consumer, Delivery, InProcessBus, Limits, Message, SharedBus, Stream, Subscription, subject};
 use conveyor::clock::{Clock as _, SystemClock};
 use conveyor::config::Config;
@@ -83,7 +84,8 @@ async fn two_engines_carry_one_run(store: SharedStore) {
     let config = Arc::new(Config::default());
     let bus: SharedBus = Arc::new(InProcessBus::new(Limits::from(&config.bus)));
     let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new()));
-    let parts = Parts { store: store.clone(), bus: bus.clone(), clock, metrics, config };
+    let blobs = Arc::new(MemoryBlobs::new());
+    let parts = Parts { store: store.clone(), bus: bus.clone(), blobs, clock, metrics, config };
     let mut driver = Driver::connect(bus).await;
     let run = run();
     store.transact(runs::creation(&run).unwrap()).await.unwrap();

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::support::guest;
 
 mod engines;
+mod groups;
 mod natives;
 
 #[path = "../../examples/embed.rs"]

@@ -45,7 +45,7 @@ async fn end(store: &SharedStore, id: RunId, status: RunStatus, message: &str, a
     after.head.status = status;
     message.clone_into(&mut after.head.message);
     after.head.finished_at = Some(at);
-    runs::commit(store.as_ref(), &stored, &after).await.unwrap();
+    runs::commit(store.as_ref(), &stored, &after, Vec::new()).await.unwrap();
 }
 
 /// Follows the cursors to the end.

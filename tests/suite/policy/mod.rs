@@ -2,6 +2,7 @@
 
 mod acts;
 mod expressions;
+mod groups;
 mod steps;
 
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{Plan, name};
-use conveyor::engine::{Belt, Effect, Event, Input, Limits};
+use conveyor::engine::{Belt, Effect, Event, Input, Limits, Loaded};
 use conveyor::model::{
     DriverResult, Pipeline, Resource, ResourceEvent, Run, RunInput, RunStatus, StepRecord, StepStatus,
 };
@@ -151,7 +151,14 @@ impl World {
 
     fn belt(&self) -> Belt {
         let now = Timestamp::from_second(self.clock).unwrap();
-        Belt { now, connected: self.places.clone(), listening: self.places.clone(), limits: LIMITS }
+        Belt {
+            now,
+            connected: self.places.clone(),
+            listening: self.places.clone(),
+            limits: LIMITS,
+            group: None,
+            data: Loaded::default(),
+        }
     }
 
     /// As the shell does it: decide, apply, then send what is owed.
@@ -221,7 +228,7 @@ impl World {
 
     /// A result that no driver was asked for: its data tells it from a real one.
     fn forge(&mut self, step: Index, driver: &str, attempt: u32, success: bool) {
-        let result = DriverResult { success, message: "forged".into(), data: Value::Null };
+        let result = DriverResult { success, message: "forged".into(), ..DriverResult::default() };
         let count = self.run.steps.len();
         let Some(record) = (count > 0).then(|| &self.run.steps[step.index(count)]) else { return };
         // A forger who knows the driver, the step and the attempt under way is that driver, as far as anyone can tell.

@@ -216,3 +216,18 @@ pub fn escaped(bytes: &[u8]) -> String {
         text
     })
 }
+
+/// Answers a JSON text of so many bytes as its data.
+pub fn large(bytes: usize) -> Vec<u8> {
+    let pages = bytes.div_ceil(65_536);
+    let body = format!(
+        "(local $at i32)
+        (local.set $at (i32.mul (memory.grow (i32.const {pages})) (i32.const 65536)))
+        (memory.fill (local.get $at) (i32.const 120) (i32.const {bytes}))
+        (i32.store8 (local.get $at) (i32.const 34))
+        (i32.store8 (i32.add (local.get $at) (i32.const {last})) (i32.const 34))
+        (call $answer (i32.const 1) (i32.const 1536) (i32.const 4) (local.get $at) (i32.const {bytes}))",
+        last = bytes - 1,
+    );
+    driver("", "", &body)
+}

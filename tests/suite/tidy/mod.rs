@@ -20,7 +20,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("bus", &["model", "clock", "config"]),
     ("log", &["model", "clock", "config", "bus", "metrics", "folder", "sqlite"]),
     ("driver", &["model", "clock", "config", "metrics", "folder", "store", "bus", "blob", "log"]),
-    ("engine", &["model", "clock", "config", "metrics", "store", "bus"]),
+    ("engine", &["model", "clock", "config", "metrics", "store", "bus", "blob"]),
     ("retention", &["model", "clock", "config", "metrics", "store", "blob", "log"]),
     ("catalog", &["model", "clock", "config", "metrics", "store", "bus", "blob", "log", "driver", "engine"]),
     ("api", &["model", "clock", "config", "metrics", "store", "log", "catalog"]),

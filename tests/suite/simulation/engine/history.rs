@@ -150,6 +150,8 @@ pub fn words(events: &[Event], run: &Run) -> String {
     let said = |result: &DriverResult| result.message.rsplit(": ").next().unwrap_or_default().to_owned();
     let word = |event: &Event| match event {
         Event::Started { drivers, .. } => format!("started {drivers:?}"),
+        Event::Queued { message } => message.clone(),
+        Event::ResultMoved { step, .. } => format!("result of {} moved", id(step)),
         Event::StepDispatched { step, attempt, place, .. } => format!("{} dispatched #{attempt} to {place}", id(step)),
         Event::StepWaited { step, reason } => format!("{} waits ({reason})", id(step)),
         Event::ApprovalAwaited { step, .. } => format!("{} waits for an approval", id(step)),

@@ -88,6 +88,7 @@ impl Node {
         Parts {
             store: Arc::new(SimulatedStore::new(self.world.clone(), life)),
             bus: SimulatedBus::connect(self.world.clone(), self.server.clone(), life),
+            blobs: Arc::new(MemoryBlobs::new()),
             clock: Arc::new(SimulatedClock::new(self.world.clone(), ahead)),
             metrics: Arc::new(Metrics::new()),
             config: configuration(&self.world),
