@@ -101,12 +101,13 @@ impl Pipeline {
         }
         let mut seen = HashSet::new();
         for (index, step) in self.steps.iter().enumerate() {
+            // Before the id, which may have been made from the driver's name.
+            step.validate(index)?;
             check_name(&format!("steps[{index}].id"), &step.id)?;
             if !seen.insert(step.id.as_str()) {
                 let problem = format!("\"{}\" is the id of an earlier step: ids must differ", step.id);
                 return Err(Invalid::field(format!("steps[{index}].id"), problem));
             }
-            step.validate(index)?;
         }
         if let Some(deadline) = self.deadline {
             check_duration("deadline", deadline)?;
