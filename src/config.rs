@@ -175,6 +175,9 @@ pub struct Engine {
     pub sweep_ms: u64,
     /// Runs whose records one worker keeps in memory. Default 256.
     pub cache: usize,
+    /// After how long a record in memory is compared with the stored one when its run is looked at, in ms. Default 5,000:
+    /// what another node committed and could not announce is found within that time and a sweep.
+    pub memory_ms: u64,
     /// After how long a dispatch that the bus has confirmed is recorded as sent, in ms. Default 30,000; must be below
     /// half of `bus.deduplication_ms`.
     pub settle_ms: u64,
@@ -191,6 +194,7 @@ impl Default for Engine {
             max_in_flight: 1_000,
             sweep_ms: 2_000,
             cache: 256,
+            memory_ms: 5_000,
             settle_ms: 30_000,
             result_bytes: 256 << 10,
             fan_out: 1_000,
@@ -272,6 +276,9 @@ pub struct Log {
     pub query: usize,
     /// How long a log stream waits for late lines once its run has ended, in ms. Default 500.
     pub grace_ms: u64,
+    /// How long a log stream of a run that has ended waits at most, in ms, for lines that are known to be on their way.
+    /// Default 10,000.
+    pub lag_ms: u64,
     /// The pause between two signs of life on a silent log stream, in ms. Default 15,000.
     pub heartbeat_ms: u64,
 }
@@ -284,6 +291,7 @@ impl Default for Log {
             queue: 1_024,
             query: 100_000,
             grace_ms: 500,
+            lag_ms: 10_000,
             heartbeat_ms: 15_000,
         }
     }
