@@ -113,15 +113,32 @@ fn sqlite() -> (SharedStore, Option<tempfile::TempDir>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_list_in_memory_agrees_with_a_look_at_every_run() {
-    agree(memory, 200).await;
+    agree(&memory, 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_list_in_sqlite_agrees_with_a_look_at_every_run() {
-    agree(sqlite, 12).await;
+    agree(&sqlite, 12).await;
 }
 
-async fn agree(open: fn() -> (SharedStore, Option<tempfile::TempDir>), cases: u32) {
+#[cfg(feature = "etcd")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_list_in_etcd_agrees_with_a_look_at_every_run() {
+    let server = crate::support::etcd::EtcdServer::start();
+    let number = std::sync::atomic::AtomicU32::new(0);
+    let open = || {
+        // Each case has keys of its own.
+        let prefix = format!("/case-{}/", number.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let cluster = config::Cluster { prefix, ..config::Cluster::default() };
+        let (url, limits) = (server.url(), config::Store::default());
+        let store = conveyor::store::EtcdStore::connect(&url, &limits, &cluster);
+        let store: SharedStore = Arc::new(Handle::current().block_on(store).unwrap());
+        (store, None)
+    };
+    agree(&open, 6).await;
+}
+
+async fn agree(open: &dyn Fn() -> (SharedStore, Option<tempfile::TempDir>), cases: u32) {
     let (_belt, plain) = catalog(memory().0, Config::default()).await;
     let mut runner = TestRunner::new(Cases { cases, failure_persistence: None, ..Cases::default() });
     let strategy = (vec(seed(), 0..40), any::<bool>(), vec(reading(), 1..8));

@@ -31,11 +31,11 @@ struct Place {
     logs: Arc<MemoryLogs>,
     clock: Arc<ManualClock>,
     metrics: Arc<Metrics>,
-    _folder: Option<tempfile::TempDir>,
+    _kept: Option<Box<dyn std::any::Any>>,
 }
 
 impl Place {
-    fn over(store: SharedStore, folder: Option<tempfile::TempDir>) -> Self {
+    fn over(store: SharedStore, kept: Option<Box<dyn std::any::Any>>) -> Self {
         Self {
             store,
             blobs: Arc::new(MemoryBlobs::new()),
@@ -43,7 +43,7 @@ impl Place {
             // Blobs are dated by the clock of their backend, so this one begins at the same time.
             clock: Arc::new(ManualClock::new(jiff::Timestamp::now())),
             metrics: Arc::new(Metrics::new()),
-            _folder: folder,
+            _kept: kept,
         }
     }
 
@@ -54,7 +54,25 @@ impl Place {
     fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path(), &config::Store::default()).unwrap();
-        Self::over(Arc::new(store), Some(folder))
+        Self::over(Arc::new(store), Some(Box::new(folder)))
+    }
+
+    #[cfg(feature = "etcd")]
+    async fn etcd() -> Self {
+        let server = crate::support::etcd::EtcdServer::start();
+        let (limits, cluster) = (config::Store::default(), config::Cluster::default());
+        let store = conveyor::store::EtcdStore::connect(&server.url(), &limits, &cluster).await.unwrap();
+        Self::over(Arc::new(store), Some(Box::new(server)))
+    }
+
+    /// One over each store.
+    async fn all() -> Vec<Self> {
+        vec![
+            Self::memory(),
+            Self::sqlite(),
+            #[cfg(feature = "etcd")]
+            Self::etcd().await,
+        ]
     }
 
     fn retention(&self, retention: &config::Retention) -> Retention {
@@ -107,7 +125,7 @@ impl Place {
 
 #[tokio::test]
 async fn old_runs_go_with_all_that_is_theirs_and_runs_under_way_stay() {
-    for place in [Place::memory(), Place::sqlite()] {
+    for place in Place::all().await {
         let mut retention = place.retention(&config::Retention { runs_max_age_ms: 3_600_000, ..Default::default() });
         let active = place.begin("active").await.head.id;
         let slow = place.begin("slow").await.head.id;
@@ -144,7 +162,7 @@ async fn old_runs_go_with_all_that_is_theirs_and_runs_under_way_stay() {
 
 #[tokio::test]
 async fn of_too_many_runs_the_newest_stay() {
-    for place in [Place::memory(), Place::sqlite()] {
+    for place in Place::all().await {
         let bounds = config::Retention { runs_max_count: 10, runs_max_age_ms: 0, ..Default::default() };
         let mut retention = place.retention(&bounds);
         let active = place.begin("active").await.head.id;
@@ -284,7 +302,7 @@ async fn keyed(catalog: &Catalog, key: &str, name: &str) -> RunId {
 
 #[tokio::test]
 async fn idempotency_keys_count_for_their_time_and_are_removed_after_it() {
-    for place in [Place::memory(), Place::sqlite()] {
+    for place in Place::all().await {
         let (_belt, plain) = catalog(place.store.clone(), Config::default()).await;
         let catalog = Catalog { clock: place.clock.clone(), ..plain };
         catalog.apply_definition(ResourceDefinition::new("app", json!({}))).await.unwrap();
