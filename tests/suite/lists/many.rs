@@ -122,7 +122,9 @@ async fn what_a_list_reads_does_not_grow_with_what_is_stored() {
     const LIMIT: usize = 50;
     let count: usize = std::env::var("CONVEYOR_RUNS").map_or(20_000, |count| count.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let inner: SharedStore = Arc::new(SqliteStore::open(folder.path(), &config::Store::default()).unwrap());
+    // Filling it takes large transactions.
+    let limits = config::Store { transaction_writes: 10_000, ..config::Store::default() };
+    let inner: SharedStore = Arc::new(SqliteStore::open(folder.path(), &limits).unwrap());
     let start = Timestamp::from_second(1_700_000_000).unwrap();
     let began = Instant::now();
     fill(&inner, count, start).await;
