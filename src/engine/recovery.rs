@@ -24,6 +24,7 @@ pub(super) async fn sweep(parts: Parts, workers: Workers, stop: CancellationToke
     let mut duty = duty(&parts, &stop);
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             _ = beat.tick() => {}
             // Both end only with the bus; then the beat is enough.
@@ -37,6 +38,7 @@ pub(super) async fn sweep(parts: Parts, workers: Workers, stop: CancellationToke
             continue;
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             swept = nudge_all(&parts, &workers) => match swept {
                 Ok(active) => {

@@ -83,6 +83,7 @@ async fn intake(parts: Parts, workers: Workers, stop: CancellationToken) {
     while let Some(mut subscription) = bus::subscribed(&parts.bus, &consumer, &stop).await {
         loop {
             let delivery = tokio::select! {
+                biased;
                 () = stop.cancelled() => return accept_all(&parts, &workers, subscription).await,
                 delivery = subscription.next() => delivery,
             };

@@ -1,10 +1,11 @@
 //! One worker: loads a run, asks the core, commits, sends what is owed. Commit before effect; acknowledge after commit.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::event::Event;
@@ -48,6 +49,8 @@ pub(super) struct Worker {
 /// A run's record and what this process knows of it beyond the record.
 struct Kept {
     stored: StoredRun,
+    /// When it was read or written last, or found to be current.
+    known: Instant,
     /// What was sent by this process and confirmed by the bus, and when: it is not sent again by a sweep.
     sent: HashMap<Effect, Instant>,
 }
@@ -79,6 +82,9 @@ impl Worker {
         loop {
             let pause = self.pause();
             let job = tokio::select! {
+                // In this order and not by chance, so that a simulated world that is played again goes the same way. What
+                // is due is bounded, so it starves no job.
+                biased;
                 () = halt.cancelled() => return,
                 () = tokio::time::sleep(pause) => {
                     self.look_at_due().await;
@@ -166,6 +172,9 @@ impl Worker {
         if *self.parts.bus.health().borrow() != Health::Up {
             return;
         }
+        if let Err(error) = self.doubt(run).await {
+            return tracing::warn!(%run, %error, "a run cannot be looked at; trying again");
+        }
         let settled = self.settled(run);
         let mut looked = self.carry(run, Input::Looked).await;
         if looked.is_ok() && !settled.is_empty() {
@@ -177,6 +186,21 @@ impl Worker {
             Err(Stopped::Unknown) => tracing::debug!(%run, "a run is listed as active but has no record"),
             Err(Stopped::Store(error)) => tracing::warn!(%run, %error, "a run cannot be looked at; trying again"),
         }
+    }
+
+    /// Forgets a record that is not the stored one any more. Whoever commits a transition of a run announces it to one
+    /// engine, and the announcement may be lost: without this, a run that was paused here and resumed elsewhere would be
+    /// taken for paused for ever.
+    async fn doubt(&mut self, run: RunId) -> Result<(), store::Error> {
+        let limit = Duration::from_millis(self.parts.config.engine.memory_ms);
+        let Some(kept) = self.cache.get_mut(&run).filter(|kept| kept.known.elapsed() >= limit) else { return Ok(()) };
+        let head = self.parts.store.get(&store::keys::run(run)).await?;
+        if head.is_some_and(|head| head.revision == kept.stored.revision) {
+            kept.known = Instant::now();
+        } else {
+            self.cache.remove(&run);
+        }
+        Ok(())
     }
 
     /// Carries an input through: decides, commits, and decides again if somebody else was first; then sends what is owed.
@@ -242,6 +266,7 @@ impl Worker {
         let revision = runs::commit(self.parts.store.as_ref(), &kept.stored, &after).await?;
         self.parts.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
         let before = std::mem::replace(&mut kept.stored, StoredRun { run: after, revision }).run;
+        kept.known = Instant::now();
         count(&self.parts.metrics, &kept.stored.run, events);
         let unwanted = dispatch::unwanted(&before, &kept.stored.run);
         if let Some(wake) = kept.stored.run.wake_at() {
@@ -319,6 +344,7 @@ impl Worker {
                 Effect::Broadcast => settled.extend((0..kept.stored.run.steps.len()).map(|step| (step, 1))),
             }
         }
+        settled.sort_unstable();
         settled
     }
 
@@ -330,7 +356,7 @@ impl Worker {
             }
             let stored = runs::load(self.parts.store.as_ref(), run).await?.ok_or(Stopped::Unknown)?;
             self.wakes.extend(stored.run.wake_at().map(|wake| (wake, run)));
-            self.cache.insert(run, Kept { stored, sent: HashMap::new() });
+            self.cache.insert(run, Kept { stored, known: Instant::now(), sent: HashMap::new() });
         }
         self.cache.get_mut(&run).ok_or(Stopped::Unknown)
     }

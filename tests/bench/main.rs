@@ -14,6 +14,8 @@ mod guest;
 #[path = "../suite/support/nats.rs"]
 #[allow(dead_code)]
 mod nats;
+#[path = "../suite/support/port.rs"]
+mod port;
 
 use std::time::Duration;
 
