@@ -31,7 +31,9 @@ pub fn explain(before: &Run, after: &Run) -> Result<Vec<Event>, String> {
     }
     for step in 0..after.steps.len().min(now.steps.len()) {
         let found = of_step(step, &now.steps[step], &after.steps[step]);
-        found.into_iter().for_each(|event| happened(event, &mut now));
+        for event in found {
+            happened(event, &mut now);
+        }
     }
     if let Some(at) = after.head.finished_at.filter(|_| before.head.finished_at.is_none()) {
         happened(Event::Finished { status: after.head.status, message: message.clone(), at }, &mut now);

@@ -189,7 +189,8 @@ pub fn settled_was_sent(after: &Run, events: &[Event], published: &BTreeSet<Sent
         let run = after.head.id;
         let own = Sent { run, step: record.id.clone(), attempt: record.attempt, dispatch: record.dispatches };
         let all = Sent { run, step: keys::EVERY_DRIVER.to_owned(), attempt: 1, dispatch: 1 };
-        if !published.contains(&own) && !(record.dispatches == 1 && published.contains(&all)) {
+        let with_all = record.dispatches == 1 && published.contains(&all);
+        if !published.contains(&own) && !with_all {
             return Err(format!("settled_was_sent: {own:?} was not"));
         }
     }
@@ -226,7 +227,9 @@ pub fn never_early(run: &Run, message: &DriverMessage) -> Result<(), String> {
 /// The joined history makes the stored state.
 pub fn replays(first: &Run, history: &[Event], stored: &Run) -> Result<(), String> {
     let mut replayed = first.clone();
-    history.iter().for_each(|event| replayed.apply(event));
+    for event in history {
+        replayed.apply(event);
+    }
     if &replayed == stored { Ok(()) } else { Err(format!("replays: the events make {replayed:#?}")) }
 }
 

@@ -49,7 +49,7 @@ fn the_engine_survives_a_hostile_world() {
                         break;
                     }
                     sums.lock().unwrap().add(&survive(seed));
-                    if (seed + 1 - first) % 50_000 == 0 {
+                    if (seed + 1 - first) % 10_000 == 0 {
                         println!("simulation: {} seeds after {:.0?}", seed + 1 - first, began.elapsed());
                     }
                 }

@@ -98,9 +98,9 @@ impl Node {
 
 fn configuration(world: &World) -> Arc<Config> {
     let scenario = &world.scenario;
-    let mut config = Config::default();
     // Only whether there is an address matters to the engine.
-    config.etcd = scenario.leased.then(|| "simulated".to_owned());
+    let etcd = scenario.leased.then(|| "simulated".to_owned());
+    let mut config = Config { etcd, ..Config::default() };
     config.engine.workers = scenario.workers;
     config.engine.cache = scenario.cache;
     config.engine.sweep_ms = u64::try_from(scenario.sweep.as_millis()).unwrap();

@@ -222,7 +222,9 @@ impl Server {
                 Arc::make_mut(&mut shown.places).insert(consumer.name, place);
             });
         }
-        waiting.into_iter().for_each(|message| self.hold(&address, message));
+        for message in waiting {
+            self.hold(&address, message);
+        }
     }
 
     pub fn remove(&self, stream: Stream, name: &str) {
