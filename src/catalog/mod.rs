@@ -23,6 +23,8 @@ pub use resources::Accepted;
 pub use runs::{RunFilter, RunView};
 pub use telemetry::Readiness;
 
+pub(crate) use schema::Schemas;
+
 use crate::blob::SharedBlobs;
 use crate::bus::SharedBus;
 use crate::clock::SharedClock;
@@ -51,6 +53,8 @@ pub struct Catalog {
     pub metrics: Arc<Metrics>,
     /// Every bound.
     pub config: Arc<Config>,
+    /// Compiled schemas of definitions.
+    pub(crate) schemas: Schemas,
 }
 
 /// A part of a list.

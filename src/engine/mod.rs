@@ -8,6 +8,7 @@ mod dispatch;
 mod event;
 mod graph;
 pub mod machine;
+mod quiet;
 mod recovery;
 mod retry;
 mod sequencer;

@@ -1,59 +1,158 @@
 //! Finds what is owed: at the start, when drivers come or go, when the bus is back, and on a slow beat.
 //!
-//! It only tells the workers to look at the runs that have not ended; what a run is owed, the core derives from its
-//! record.
+//! It only tells the workers to look at runs that have not ended; what a run is owed, the core derives from its record.
+//! Runs that rest ([`Quiet`]) are left alone: a change of places concerns those that wait for the drivers in question, and
+//! a beat looks at some runs only, going round all of them, and at a resting one only if its record has changed.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
+use super::quiet::{Drivers, Quiet};
 use super::sequencer::Workers;
-use super::worker::Job;
-use crate::store::{self, List, keys};
+use crate::bus::{Health, Place};
+use crate::model::RunId;
+use crate::store::{self, List, Page, keys};
+
+/// Runs listed at one time.
+const PAGE: usize = 500;
+
+/// The newest runs, which every beat looks at: they are the likeliest to have lost something just now.
+const NEWEST: usize = 100;
+
+type Places = Arc<BTreeMap<String, Place>>;
 
 /// Sweeps until told to stop.
-pub(super) async fn sweep(parts: Parts, workers: Workers, stop: CancellationToken) {
+pub(super) async fn sweep(parts: Parts, workers: Workers, quiet: Quiet, stop: CancellationToken) {
     let mut beat = tokio::time::interval(Duration::from_millis(parts.config.engine.sweep_ms.max(10)));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut places = parts.bus.places();
-    let mut health = parts.bus.health();
+    let (mut places, mut health) = (parts.bus.places(), parts.bus.health());
+    let mut shown = places.borrow_and_update().clone();
+    let mut sweep = Sweep { parts, workers, quiet, owed: Some(Drivers::default()), cursor: None, counted: 0 };
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
-            _ = beat.tick() => {}
             // Both end only with the bus; then the beat is enough.
-            Ok(()) = places.changed() => {}
-            Ok(()) = health.changed() => {}
+            Ok(()) = health.changed() => sweep.on_health(&health.borrow_and_update()),
+            Ok(()) = places.changed() => {
+                let now = places.borrow_and_update().clone();
+                sweep.owe(changed(&shown, &now));
+                shown = now;
+            }
+            _ = beat.tick() => {}
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
-            swept = nudge_all(&parts, &workers) => match swept {
-                Ok(active) => {
-                    parts.metrics.runs_active.set(active);
-                }
-                Err(error) => tracing::warn!(%error, "the runs under way cannot be listed; trying again"),
-            },
+            swept = sweep.go() => if let Err(error) = swept {
+                tracing::warn!(%error, "the runs under way cannot be listed; trying again");
+            }
         }
     }
 }
 
-async fn nudge_all(parts: &Parts, workers: &Workers) -> Result<i64, store::Error> {
-    let mut active = 0;
-    let mut query = List::prefix(keys::ACTIVE, 500);
-    loop {
-        let page = parts.store.list(query.clone()).await?;
-        for entry in &page.entries {
-            let id = entry.key.strip_prefix(keys::ACTIVE).unwrap_or_default();
-            if let Ok(run) = id.parse() {
-                workers.send(run, Job::Look(run)).await;
-                active += 1;
+/// The drivers whose places came, went or were made anew.
+fn changed(before: &Places, now: &Places) -> Drivers {
+    let differs = |name: &&String| before.get(*name) != now.get(*name);
+    Drivers::of(before.keys().chain(now.keys()).filter(differs).map(String::as_str))
+}
+
+struct Sweep {
+    parts: Parts,
+    workers: Workers,
+    quiet: Quiet,
+    /// All runs are to be looked at whom these drivers concern, or of which nothing is known.
+    owed: Option<Drivers>,
+    /// Where the beats have got to on their way round.
+    cursor: Option<String>,
+    /// How many runs this round has seen.
+    counted: i64,
+}
+
+impl Sweep {
+    fn on_health(&mut self, health: &Health) {
+        if *health == Health::Up {
+            // What was sent may be lost, and looks were left out meanwhile.
+            self.quiet.forget();
+            self.owe(Drivers::default());
+        }
+    }
+
+    fn owe(&mut self, drivers: Drivers) {
+        self.owed = Some(self.owed.unwrap_or_default().and(drivers));
+    }
+
+    async fn go(&mut self) -> Result<(), store::Error> {
+        let Some(drivers) = self.owed else { return self.go_on().await };
+        self.go_through(drivers).await?;
+        self.owed = None;
+        Ok(())
+    }
+
+    /// Looks at every run that these drivers concern.
+    async fn go_through(&mut self, drivers: Drivers) -> Result<(), store::Error> {
+        let mut count = 0;
+        let mut query = List::prefix(keys::ACTIVE, PAGE);
+        loop {
+            let page = self.parts.store.list(query.clone()).await?;
+            for run in runs(&page) {
+                count += 1;
+                if self.quiet.concerned(run, drivers) {
+                    self.workers.look(run).await;
+                }
+            }
+            if page.cursor.is_none() {
+                self.parts.metrics.runs_active.set(count);
+                return Ok(());
+            }
+            query = query.after(page.cursor);
+        }
+    }
+
+    /// Goes on round all runs.
+    async fn go_on(&mut self) -> Result<(), store::Error> {
+        let most = self.parts.config.engine.scan.max(1);
+        let page = self.parts.store.list(List::prefix(keys::ACTIVE, most).after(self.cursor.take())).await?;
+        self.counted += i64::try_from(page.entries.len()).unwrap_or(0);
+        self.visit(&page).await?;
+        let whole = page.cursor.is_none();
+        if !whole {
+            self.cursor = page.cursor;
+            let newest = List::prefix(keys::ACTIVE, NEWEST).descending();
+            return self.visit(&self.parts.store.list(newest).await?).await;
+        }
+        self.parts.metrics.runs_active.set(std::mem::take(&mut self.counted));
+        Ok(())
+    }
+
+    /// Looks at the runs of a page of which nothing is known, or something that is not so any more.
+    async fn visit(&self, page: &Page) -> Result<(), store::Error> {
+        let (mut resting, mut keys) = (Vec::new(), Vec::new());
+        for run in runs(page) {
+            match self.quiet.of(run) {
+                None => self.workers.look(run).await,
+                Some(rest) => {
+                    resting.push((run, rest.revision));
+                    keys.push(keys::run(run));
+                }
             }
         }
-        if page.cursor.is_none() {
-            return Ok(active);
+        let heads = self.parts.store.get_many(keys).await?;
+        for ((run, revision), head) in resting.into_iter().zip(heads) {
+            if head.is_none_or(|head| head.revision != revision) {
+                self.quiet.wake(run);
+                self.workers.look(run).await;
+            }
         }
-        query = query.after(page.cursor);
+        Ok(())
     }
+}
+
+fn runs(page: &Page) -> impl Iterator<Item = RunId> {
+    page.entries.iter().filter_map(|entry| entry.key.strip_prefix(keys::ACTIVE)?.parse().ok())
 }

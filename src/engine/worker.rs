@@ -1,48 +1,53 @@
 //! One worker: loads a run, asks the core, commits, sends what is owed. Commit before effect; acknowledge after commit.
 
-use std::collections::{BTreeSet, HashMap};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::event::Event;
 use super::machine::{Effect, Input, Rejected};
+use super::quiet::{Drivers, Quiet, Rest};
 use super::sequencer::{acknowledge, give_back};
 use super::{Parts, dispatch};
-use crate::bus::{self, Delivery, Health};
+use crate::bus::{self, Delivery, Health, Place};
 use crate::metrics::{DriverOutcome, Metrics};
-use crate::model::{DriverReport, DriverResult, Run, RunId, StepStatus};
+use crate::model::{DriverReport, DriverResult, Run, RunId, RunStatus, StepStatus};
 use crate::store::runs::StoredRun;
 use crate::store::{self, runs};
 
 /// What a worker is told.
 pub(super) enum Job {
     /// A run was announced.
-    Start(Delivery),
+    Start(RunId, Delivery),
     /// A driver reported.
     Report(Box<DriverReport>, Delivery),
     /// Somebody else committed a transition of a run.
     Changed(RunId, Delivery),
-    /// Look whether anything is owed.
-    Look(RunId),
 }
 
 /// How often a transition that lost its compare-and-swap is decided again before its event is given back.
 const MAX_CONFLICTS: usize = 16;
 
-/// After how long a run that has not begun is announced again; under the same id, so that a full queue is not doubled.
-const ANNOUNCE_AGAIN: Duration = Duration::from_secs(10);
+/// The most effects of a run that are sent without waiting for each other.
+const TOGETHER: usize = 64;
 
 /// How long a worker sleeps when nothing is due.
 const IDLE: Duration = Duration::from_mins(1);
 
 pub(super) struct Worker {
     parts: Parts,
+    quiet: Quiet,
     cache: HashMap<RunId, Kept>,
-    /// When to look at runs although nothing happens: an attempt is due or over.
+    /// When to look at runs although nothing happens: an attempt is due or over, or something could not be done.
     wakes: BTreeSet<(Timestamp, RunId)>,
+    /// When to look at runs that rest, in this order: dispatches that were kept for long enough are recorded as sent.
+    settling: VecDeque<(Instant, RunId)>,
 }
 
 /// A run's record and what this process knows of it beyond the record.
@@ -69,13 +74,18 @@ impl From<store::Error> for Stopped {
 }
 
 impl Worker {
-    pub(super) fn new(parts: Parts) -> Self {
-        Self { parts, cache: HashMap::new(), wakes: BTreeSet::new() }
+    pub(super) fn new(parts: Parts, quiet: Quiet) -> Self {
+        Self { parts, quiet, cache: HashMap::new(), wakes: BTreeSet::new(), settling: VecDeque::new() }
     }
 
     /// Works until nobody has a job for it any more, or until it is told to halt. A job that was begun is finished, so that
     /// its commit and its effects stay together.
-    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, halt: CancellationToken) {
+    pub(super) async fn run(
+        mut self,
+        mut jobs: mpsc::Receiver<Job>,
+        mut looks: mpsc::Receiver<RunId>,
+        halt: CancellationToken,
+    ) {
         loop {
             let pause = self.pause();
             let job = tokio::select! {
@@ -84,22 +94,30 @@ impl Worker {
                     self.look_at_due().await;
                     continue;
                 }
+                Some(run) = looks.recv() => {
+                    self.look(run).await;
+                    continue;
+                }
                 job = jobs.recv() => job,
             };
             match job {
                 None => return,
-                Some(Job::Start(delivery)) => self.on_event(&delivery, None).await,
-                Some(Job::Report(report, delivery)) => self.on_event(&delivery, Some(*report)).await,
+                Some(Job::Start(run, delivery)) => self.on_event(&delivery, run, Input::Requested).await,
+                Some(Job::Report(report, delivery)) => {
+                    let (run, input) = (report.run, self.reported(*report));
+                    self.on_event(&delivery, run, input).await;
+                }
                 Some(Job::Changed(run, delivery)) => self.on_change(run, &delivery).await,
-                Some(Job::Look(run)) => self.look(run).await,
             }
         }
     }
 
     /// How long nothing is due.
     fn pause(&self) -> Duration {
-        let Some((due, _)) = self.wakes.first() else { return IDLE };
-        Duration::try_from(due.duration_since(self.parts.clock.now())).unwrap_or(Duration::ZERO).min(IDLE)
+        let settling = self.settling.front().map_or(IDLE, |(due, _)| due.saturating_duration_since(Instant::now()));
+        let Some((due, _)) = self.wakes.first() else { return settling.min(IDLE) };
+        let due = Duration::try_from(due.duration_since(self.parts.clock.now())).unwrap_or(Duration::ZERO);
+        due.min(settling).min(IDLE)
     }
 
     async fn look_at_due(&mut self) {
@@ -111,23 +129,33 @@ impl Worker {
             self.wakes.pop_first();
             self.look(run).await;
         }
+        let now = Instant::now();
+        while let Some((_, run)) = self.settling.pop_front_if(|(due, _)| *due <= now) {
+            // One that has ended, which is usual, is in neither.
+            if self.cache.contains_key(&run) || self.quiet.of(run).is_some() {
+                self.look(run).await;
+            }
+        }
+    }
+
+    /// Looks at a run again by the next beat, because something could not be done.
+    fn again(&mut self, run: RunId) {
+        let pause = Duration::from_millis(self.parts.config.engine.sweep_ms);
+        let due = self.parts.clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX);
+        self.wakes.insert((due, run));
     }
 
     /// Somebody else committed a transition: what is kept here is old.
     async fn on_change(&mut self, run: RunId, delivery: &Delivery) {
         self.parts.metrics.engine_queue.dec();
         self.cache.remove(&run);
+        self.quiet.wake(run);
         self.look(run).await;
         acknowledge(delivery).await;
     }
 
-    async fn on_event(&mut self, delivery: &Delivery, report: Option<DriverReport>) {
+    async fn on_event(&mut self, delivery: &Delivery, run: RunId, input: Input) {
         self.parts.metrics.engine_queue.dec();
-        let (run, input) = match report {
-            Some(report) => (Some(report.run), self.reported(report)),
-            None => (announced(delivery), Input::Requested),
-        };
-        let Some(run) = run else { return acknowledge(delivery).await };
         match self.carry(run, input).await {
             // The announcement comes again after every crash and from every sweep; that is no news.
             Ok(()) | Err(Stopped::Rejected(Rejected::AlreadyStarted)) => {}
@@ -159,24 +187,30 @@ impl Worker {
         Input::StepReported { step, attempt, driver, result }
     }
 
-    /// A sweep's visit: follow the drivers' places, send again what may be lost, record what is settled.
+    /// A visit without an event: begin a run whose announcement may be lost, follow the drivers' places, send again what may
+    /// be lost, record what is settled.
     async fn look(&mut self, run: RunId) {
         // Without the bus nothing can be sent, and the places it shows may be none at all: a step under way would be taken
         // for lost and sent a second time. It is looked at again when the bus is back.
         if *self.parts.bus.health().borrow() != Health::Up {
             return;
         }
-        let settled = self.settled(run);
-        let mut looked = self.carry(run, Input::Looked).await;
-        if looked.is_ok() && !settled.is_empty() {
-            looked = self.carry(run, Input::Settled { dispatches: settled }).await;
-        }
-        match looked {
+        match self.look_at(run).await {
             Ok(()) | Err(Stopped::Rejected(_)) => {}
             // It finished and was removed since it was listed.
             Err(Stopped::Unknown) => tracing::debug!(%run, "a run is listed as active but has no record"),
-            Err(Stopped::Store(error)) => tracing::warn!(%run, %error, "a run cannot be looked at; trying again"),
+            Err(Stopped::Store(error)) => {
+                tracing::warn!(%run, %error, "a run cannot be looked at; trying again");
+                self.again(run);
+            }
         }
+    }
+
+    async fn look_at(&mut self, run: RunId) -> Result<(), Stopped> {
+        let begun = self.kept(run).await?.stored.run.head.status != RunStatus::Pending;
+        self.carry(run, if begun { Input::Looked } else { Input::Requested }).await?;
+        let settled = self.settled(run);
+        if settled.is_empty() { Ok(()) } else { self.carry(run, Input::Settled { dispatches: settled }).await }
     }
 
     /// Carries an input through: decide, commit, and decide again if somebody else was first; then send what is owed.
@@ -199,11 +233,13 @@ impl Worker {
             };
             if events.is_empty() {
                 self.send_owed(run).await;
+                self.note(run, &places);
                 return Ok(());
             }
             match self.commit(run, &events).await {
                 Ok(()) => {
                     self.send_owed(run).await;
+                    self.note(run, &places);
                     return Ok(());
                 }
                 Err(store::Error::Conflict { .. }) => {
@@ -248,23 +284,27 @@ impl Worker {
     async fn send_owed(&mut self, run: RunId) {
         let Some(kept) = self.cache.get_mut(&run) else { return };
         let effects = kept.stored.run.effects();
-        // An announcement is sent again from time to time: unlike a dispatch it has no place whose loss would be seen.
-        let fresh = |effect: &Effect, at: &Instant| *effect != Effect::Announce || at.elapsed() < ANNOUNCE_AGAIN;
-        kept.sent.retain(|effect, at| effects.contains(effect) && fresh(effect, at));
+        kept.sent.retain(|effect, _| effects.contains(effect));
         let mut refused = None;
-        for effect in effects {
-            if kept.sent.contains_key(&effect) {
-                continue;
-            }
-            match publish(&self.parts, &kept.stored.run, &effect).await {
-                Ok(()) => {
-                    kept.sent.insert(effect, Instant::now());
-                }
-                Err(bus::Error::Refused(reason)) => refused = Some((effect, reason)),
-                // Also when it takes an operator to mend the bus: that is no fault of the run.
-                Err(error) => {
-                    self.parts.metrics.publish_failures.inc();
-                    tracing::debug!(%run, %error, "an effect could not be sent; the next sweep sends it");
+        let due: Vec<Effect> = effects.into_iter().filter(|effect| !kept.sent.contains_key(effect)).collect();
+        for together in due.chunks(TOGETHER) {
+            let sending = together.iter().map(|effect| publish(&self.parts, &kept.stored.run, effect));
+            for (effect, sent) in together.iter().zip(join_all(sending).await) {
+                match sent {
+                    Ok(()) => {
+                        let now = Instant::now();
+                        kept.sent.insert(effect.clone(), now);
+                        if self.parts.bus.is_durable() {
+                            let wait = Duration::from_millis(self.parts.config.engine.settle_ms);
+                            self.settling.push_back((now + wait, run));
+                        }
+                    }
+                    Err(bus::Error::Refused(reason)) => refused = Some((effect.clone(), reason)),
+                    // Also when it takes an operator to mend the bus: that is no fault of the run.
+                    Err(error) => {
+                        self.parts.metrics.publish_failures.inc();
+                        tracing::debug!(%run, %error, "an effect could not be sent yet");
+                    }
                 }
             }
         }
@@ -273,6 +313,27 @@ impl Worker {
         }
         if let Some((effect, reason)) = refused {
             self.give_up(run, &effect, reason).await;
+        }
+    }
+
+    /// Notes whether the run rests, after a decision with these places, so that it is looked at when it must be and not
+    /// before.
+    fn note(&mut self, run: RunId, decided_with: &Arc<BTreeMap<String, Place>>) {
+        let Some(kept) = self.cache.get(&run) else { return self.quiet.wake(run) };
+        let record = &kept.stored.run;
+        if record.effects().iter().any(|effect| !kept.sent.contains_key(effect)) {
+            self.quiet.wake(run);
+            return self.again(run);
+        }
+        if record.head.status != RunStatus::Running {
+            return self.quiet.wake(run);
+        }
+        let since = kept.sent.values().max().copied().unwrap_or_else(Instant::now);
+        let rest = Rest { revision: kept.stored.revision, drivers: Drivers::of_open_steps(record), since };
+        self.quiet.rest(run, rest);
+        // The sweep may have passed before the run rested: what came with the new places is not in the decision.
+        if !Arc::ptr_eq(decided_with, &self.parts.bus.places().borrow()) {
+            self.wakes.insert((self.parts.clock.now(), run));
         }
     }
 
@@ -318,7 +379,10 @@ impl Worker {
             }
             let stored = runs::load(self.parts.store.as_ref(), run).await?.ok_or(Stopped::Unknown)?;
             self.wakes.extend(stored.run.wake_at().map(|wake| (wake, run)));
-            self.cache.insert(run, Kept { stored, sent: HashMap::new() });
+            // Of a record that has not changed since it rested, all that it owes was sent.
+            let rest = self.quiet.of(run).filter(|rest| rest.revision == stored.revision);
+            let sent = rest.map(|rest| stored.run.effects().into_iter().map(|effect| (effect, rest.since)).collect());
+            self.cache.insert(run, Kept { stored, sent: sent.unwrap_or_default() });
         }
         self.cache.get_mut(&run).ok_or(Stopped::Unknown)
     }
@@ -332,11 +396,6 @@ async fn publish(parts: &Parts, run: &Run, effect: &Effect) -> Result<(), bus::E
         parts.metrics.steps_dispatched.inc();
     }
     Ok(())
-}
-
-fn announced(delivery: &Delivery) -> Option<RunId> {
-    let event: crate::model::PipelineEvent = serde_json::from_slice(&delivery.payload).ok()?;
-    event.run_id.parse().ok()
 }
 
 fn count(metrics: &Metrics, run: &Run, events: &[Event]) {

@@ -42,6 +42,16 @@ pub trait Store: Send + Sync + 'static {
     /// The entry at `key`; `None` if there is none.
     async fn get(&self, key: &str) -> Result<Option<Entry>, Error>;
 
+    /// The entries at many keys, in the order of the keys. Each is read as by [`Store::get`]: together they need not be one
+    /// state of the store.
+    async fn get_many(&self, keys: Vec<String>) -> Result<Vec<Option<Entry>>, Error> {
+        let mut entries = Vec::with_capacity(keys.len());
+        for key in keys {
+            entries.push(self.get(&key).await?);
+        }
+        Ok(entries)
+    }
+
     /// The entries whose keys begin with the prefix, in the order asked for, at most `limit` of them. An empty page
     /// without a cursor means that there are none (left).
     async fn list(&self, query: List) -> Result<Page, Error>;
