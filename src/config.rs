@@ -175,6 +175,8 @@ pub struct Engine {
     pub settle_ms: u64,
     /// The most bytes of one Driver Result. Default 256 KiB; a larger one fails its step.
     pub result_bytes: usize,
+    /// The most items of one step's matrix. Default 1,000.
+    pub fan_out: usize,
 }
 
 impl Default for Engine {
@@ -188,6 +190,7 @@ impl Default for Engine {
             cache: 256,
             settle_ms: 30_000,
             result_bytes: 256 << 10,
+            fan_out: 1_000,
         }
     }
 }
@@ -210,6 +213,18 @@ pub struct Component {
     pub driver_concurrency: usize,
     /// Compiled components kept in memory. Default 64.
     pub cache: usize,
+    /// The program that compiles components in a process of its own: the binary `conveyor`. Default none: they are
+    /// compiled in the process of the host, whose memory and time a hostile component could then exhaust. `conveyor up`
+    /// names itself.
+    pub compiler: Option<PathBuf>,
+    /// Address space of the compiler's process, in bytes. Default 2 GiB.
+    pub compile_memory_bytes: u64,
+    /// Processor time of one compilation, all threads together, in ms. Default 60,000.
+    pub compile_cpu_ms: u64,
+    /// Wall-clock time of one compilation, in ms. Default 120,000.
+    pub compile_wall_ms: u64,
+    /// Compiled components kept on the disk. Default 1,000.
+    pub artifacts: usize,
     /// Table elements of one call. Default 100,000.
     pub table_elements: usize,
     /// Bytes that one host call may copy out of the guest. Default 16 MiB.
@@ -228,6 +243,11 @@ impl Default for Component {
             concurrency: 64,
             driver_concurrency: 16,
             cache: 64,
+            compiler: None,
+            compile_memory_bytes: 2 << 30,
+            compile_cpu_ms: 60_000,
+            compile_wall_ms: 120_000,
+            artifacts: 1_000,
             table_elements: 100_000,
             hostcall_bytes: 16 << 20,
             drivers: 1_000,

@@ -115,7 +115,11 @@ impl Builder {
         let clock: SharedClock = Arc::new(SystemClock);
         let (store, blobs, logs) = if self.memory { in_memory(&config) } else { on_disk(&config).await? };
         let bus = connect(&config).await?;
-        let host = ComponentHost::new(&config, blobs.clone())?;
+        let host = if self.memory {
+            ComponentHost::new(&config, blobs.clone())?
+        } else {
+            ComponentHost::with_artifacts(&config, blobs.clone(), &config.data.join("compiled"))?
+        };
         let schemas = Schemas::default();
         let catalog = Catalog { store, bus, blobs, logs, host, clock, metrics, config, schemas };
         Ok(Conveyor::run(catalog, self.natives).await)

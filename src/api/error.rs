@@ -42,12 +42,14 @@ impl From<catalog::Error> for ApiError {
             | Code::PipelineNotFound
             | Code::ResourceNotFound
             | Code::RunNotFound
+            | Code::StepNotFound
             | Code::DriverNotFound => StatusCode::NOT_FOUND,
             Code::DefinitionExists
             | Code::DefinitionInUse
             | Code::ResourceExists
             | Code::RunEnded
             | Code::RunActive
+            | Code::NoApprovalAwaited
             | Code::DriverIsRemote
             | Code::Conflict
             | Code::TooMany => StatusCode::CONFLICT,

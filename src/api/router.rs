@@ -80,6 +80,8 @@ fn quick() -> OpenApiRouter<State> {
         .routes(routes!(runs::pause))
         .routes(routes!(runs::resume))
         .routes(routes!(runs::rerun))
+        .routes(routes!(runs::approve))
+        .routes(routes!(runs::reject))
         .routes(routes!(drivers::list))
         .routes(routes!(drivers::broadcast))
         .routes(routes!(logs::list, logs::append))

@@ -4,13 +4,13 @@ use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, ErrorBody};
-use super::extract::{Params, Segments};
+use super::extract::{Params, Payload, Segments};
 use super::resources::{AcceptedBody, accepted_body};
 use super::{Items, State};
-use crate::catalog::{Code, Error, Paging, RerunFrom, RunFilter, RunView};
+use crate::catalog::{Answer, Code, Error, Paging, RerunFrom, RunFilter, RunView};
 use crate::model::{RunHead, RunId, RunStatus};
 
 /// Which runs.
@@ -83,6 +83,46 @@ pub async fn pause(Shared(state): Shared<State>, Segments(id): Segments<String>)
     responses((status = 200, body = RunView), (status = "4XX", body = ErrorBody)))]
 pub async fn resume(Shared(state): Shared<State>, Segments(id): Segments<String>) -> Result<Json<RunView>, ApiError> {
     Ok(Json(state.catalog.resume_run(run_id(&id)?).await?.into()))
+}
+
+/// Somebody's word on a step that waits for it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerBody {
+    /// Who says so; recorded in the result of the step.
+    #[serde(default)]
+    pub who: String,
+    /// Why; recorded as well.
+    #[serde(default)]
+    pub comment: String,
+}
+
+/// Approves a step that waits for it: the run goes on.
+#[utoipa::path(post, path = "/runs/{id}/steps/{step}/approve", tag = "runs", request_body = AnswerBody,
+    params(("id" = String, Path), ("step" = String, Path, description = "Its id")),
+    responses((status = 200, body = RunView), (status = "4XX", body = ErrorBody)))]
+pub async fn approve(
+    Shared(state): Shared<State>,
+    Segments((id, step)): Segments<(String, String)>,
+    Payload(body): Payload<AnswerBody>,
+) -> Result<Json<RunView>, ApiError> {
+    answer(&state, &id, &step, Answer { approved: true, who: body.who, comment: body.comment }).await
+}
+
+/// Rejects a step that waits for an approval: the step fails.
+#[utoipa::path(post, path = "/runs/{id}/steps/{step}/reject", tag = "runs", request_body = AnswerBody,
+    params(("id" = String, Path), ("step" = String, Path, description = "Its id")),
+    responses((status = 200, body = RunView), (status = "4XX", body = ErrorBody)))]
+pub async fn reject(
+    Shared(state): Shared<State>,
+    Segments((id, step)): Segments<(String, String)>,
+    Payload(body): Payload<AnswerBody>,
+) -> Result<Json<RunView>, ApiError> {
+    answer(&state, &id, &step, Answer { approved: false, who: body.who, comment: body.comment }).await
+}
+
+async fn answer(state: &State, id: &str, step: &str, answer: Answer) -> Result<Json<RunView>, ApiError> {
+    Ok(Json(state.catalog.answer_approval(run_id(id)?, step, answer).await?.into()))
 }
 
 /// What is done again.

@@ -1,16 +1,17 @@
 //! Acting on runs: each act is a decision of the core, committed here and announced to the engine, which sends what is
 //! owed after it.
 
-use std::sync::Arc;
-
 use super::{Accepted, Catalog, Code, Error};
 use crate::bus::{Message, subject};
-use crate::engine::{self, Input, Rejected};
-use crate::model::{PipelineEvent, Run, RunHead, RunId, RunInput, RunStatus, StepRecord, StepResult, StepStatus};
+use crate::engine::{self, Answer, Input, Rejected};
+use crate::model::{PipelineEvent, Run, RunHead, RunId, RunInput, StepRecord, StepResult, StepStatus};
 use crate::store::{self, runs};
 
 /// How often a lost compare-and-swap is tried again before the caller is told.
 const TRIES: usize = 16;
+
+/// The longest name or comment on an approval, in bytes.
+const MAX_ANSWER: usize = 4_096;
 
 /// Which steps a repeated run does again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,21 @@ impl Catalog {
         self.act(id, Input::ResumeRequested).await
     }
 
+    /// Approves or rejects a step that waits for it.
+    pub async fn answer_approval(&self, id: RunId, step: &str, answer: Answer) -> Result<Run, Error> {
+        if answer.who.trim().is_empty() {
+            return Err(Error::new(Code::Invalid, "who: say who approves or rejects"));
+        }
+        for (field, text) in [("who", &answer.who), ("comment", &answer.comment)] {
+            if text.len() > MAX_ANSWER {
+                let text = format!("{field}: it has {} bytes, {MAX_ANSWER} is the most", text.len());
+                return Err(Error::new(Code::Invalid, text));
+            }
+        }
+        let acted = self.act(id, Input::ApprovalAnswered { step: step.to_owned(), answer }).await;
+        acted.map_err(|error| Error { message: format!("step \"{step}\" of {}", error.message), ..error })
+    }
+
     /// Starts a new run over the same resource and the same pipeline as an ended one had, with the components as they
     /// are now. Steps that are not done again are carried over with their results.
     pub async fn rerun(&self, id: RunId, from: &RerunFrom) -> Result<Accepted, Error> {
@@ -50,6 +66,7 @@ impl Catalog {
         }
         let again = again(&parent, from)?;
         let run = self.repetition(&parent, &again).await?;
+        runs::carry_over(self.store.as_ref(), &run).await?;
         self.accept(&run, Vec::new()).await?;
         Ok(Accepted { resource: run.input.resource.clone(), run: run.head.id })
     }
@@ -58,7 +75,8 @@ impl Catalog {
         for _ in 0..TRIES {
             let stored = runs::load(self.store.as_ref(), id).await?.ok_or_else(|| super::runs::not_found(id))?;
             let places = self.bus.places().borrow().clone();
-            let belt = engine::belt(self.clock.now(), &places, &stored.run.input.resource.resource);
+            let belt =
+                engine::belt(self.clock.now(), &places, &stored.run.input.resource.resource, &self.config.engine);
             let events = stored.run.decide(input.clone(), &belt).map_err(|why| refused(id, why))?;
             if events.is_empty() {
                 return Ok(stored.run);
@@ -101,33 +119,16 @@ impl Catalog {
     }
 
     async fn repetition(&self, parent: &Run, again: &[bool]) -> Result<Run, Error> {
-        let created_at = self.clock.now();
         let RunInput { resource, pipeline, .. } = parent.input.as_ref();
         let digests = self.digests(pipeline.as_ref(), &resource.resource).await?;
-        let carried = |(record, again): (&StepRecord, &bool)| {
-            if !again {
-                return record.clone();
-            }
-            let mut fresh = StepRecord::pending(&record.id, &record.driver);
-            fresh.name.clone_from(&record.name);
-            fresh
-        };
-        // Without a pipeline the steps are the drivers that listen when it begins.
-        let steps = if pipeline.is_some() { parent.steps.iter().zip(again).map(carried).collect() } else { Vec::new() };
-        let head = RunHead {
-            id: RunId::new(created_at),
-            status: RunStatus::Pending,
-            message: String::new(),
-            created_at,
-            started_at: None,
-            finished_at: None,
-            ending: None,
-            paused: false,
-            parent: Some(parent.head.id),
-            ..parent.head.clone()
-        };
         let input = RunInput { resource: resource.clone(), pipeline: pipeline.clone(), digests };
-        Ok(Run { head, input: Arc::new(input), steps })
+        let run = Run::accepted(self.clock.now(), parent.head.event, input);
+        // Of a step with a matrix the gathered result is carried over, its items are not. Without a pipeline nothing is
+        // carried over: the steps are the drivers that listen when the run begins.
+        let records = parent.steps.iter().zip(again).enumerate().filter(|(_, (_, again))| !**again);
+        let carried = records.map(|(place, (record, _))| (place, StepRecord { fan_out: None, ..record.clone() }));
+        let head = RunHead { parent: Some(parent.head.id), ..run.head };
+        Ok(Run::assemble(head, run.input, carried.collect()))
     }
 }
 
@@ -139,7 +140,7 @@ fn again(parent: &Run, from: &RerunFrom) -> Result<Vec<bool>, Error> {
         RerunFrom::Failed => record.status != StepStatus::Succeeded,
         RerunFrom::Step(id) => record.id == *id,
     };
-    let mut again: Vec<bool> = parent.steps.iter().map(first).collect();
+    let mut again: Vec<bool> = parent.steps.iter().take(pipeline.steps.len()).map(first).collect();
     if !again.contains(&true) {
         let text = match from {
             RerunFrom::Step(id) => format!("run {} has no step \"{id}\"", parent.head.id),
@@ -167,6 +168,11 @@ fn again(parent: &Run, from: &RerunFrom) -> Result<Vec<bool>, Error> {
 }
 
 fn refused(id: RunId, why: Rejected) -> Error {
-    let code = if why == Rejected::Finished { Code::RunEnded } else { Code::Invalid };
+    let code = match why {
+        Rejected::Finished => Code::RunEnded,
+        Rejected::UnknownStep => Code::StepNotFound,
+        Rejected::NotYetAwaited | Rejected::AlreadyAnswered => Code::NoApprovalAwaited,
+        _ => Code::Invalid,
+    };
     Error::new(code, format!("run {id}: {why}"))
 }

@@ -29,6 +29,10 @@ pub enum Code {
     ResourceExists,
     /// No run of this id.
     RunNotFound,
+    /// The run has no step of this id.
+    StepNotFound,
+    /// Nobody is asked about the step now.
+    NoApprovalAwaited,
     /// The run has ended.
     RunEnded,
     /// The run has not ended.
@@ -64,6 +68,8 @@ impl Code {
             Self::ResourceNotFound => "resource_not_found",
             Self::ResourceExists => "resource_exists",
             Self::RunNotFound => "run_not_found",
+            Self::StepNotFound => "step_not_found",
+            Self::NoApprovalAwaited => "no_approval_awaited",
             Self::RunEnded => "run_ended",
             Self::RunActive => "run_active",
             Self::DriverNotFound => "driver_not_found",

@@ -23,6 +23,7 @@ pub use resources::Accepted;
 pub use runs::{RunFilter, RunView};
 pub use telemetry::Readiness;
 
+pub use crate::engine::Answer;
 pub(crate) use schema::Schemas;
 
 use crate::blob::SharedBlobs;

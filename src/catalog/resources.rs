@@ -1,14 +1,10 @@
 //! Resources: every accepted change commits the resource and a run together, then announces the run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::{Catalog, Code, Error, Listing, Paging};
 use crate::engine;
-use crate::model::{
-    Digest, Driver, Pipeline, Resource, ResourceEvent, ResourceRef, Run, RunHead, RunId, RunInput, RunStatus,
-    StepRecord, check_name,
-};
+use crate::model::{Digest, Driver, Pipeline, Resource, ResourceEvent, Run, RunId, RunInput, check_name};
 use crate::store::{self, List, Revision, Write, keys, runs};
 
 /// A change that was accepted, and the run it started.
@@ -143,35 +139,8 @@ impl Catalog {
         event: ResourceEvent,
     ) -> Result<Run, Error> {
         let digests = self.digests(pipeline.as_ref(), &resource.resource).await?;
-        let created_at = self.clock.now();
-        let steps = pipeline.iter().flat_map(|pipeline| &pipeline.steps).map(|step| {
-            let mut record = StepRecord::pending(&step.id, &step.driver);
-            record.name.clone_from(&step.name);
-            record.digest = digests.get(&step.driver).cloned();
-            record
-        });
-        let steps = steps.collect();
-        let head = RunHead {
-            id: RunId::new(created_at),
-            status: RunStatus::Pending,
-            message: String::new(),
-            event,
-            pipeline: pipeline.as_ref().map(|pipeline| pipeline.name.clone()),
-            resource: ResourceRef {
-                resource: resource.resource.clone(),
-                name: resource.name.clone(),
-                id: resource.id.clone(),
-                version: resource.version().to_string(),
-            },
-            created_at,
-            started_at: None,
-            finished_at: None,
-            ending: None,
-            paused: false,
-            parent: None,
-        };
-        let input = Arc::new(RunInput { resource: resource.clone(), pipeline, digests });
-        Ok(Run { head, input, steps })
+        let input = RunInput { resource: resource.clone(), pipeline, digests };
+        Ok(Run::accepted(self.clock.now(), event, input))
     }
 
     pub(super) async fn digests(

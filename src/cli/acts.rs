@@ -1,7 +1,8 @@
-//! `conveyor run cancel|pause|resume|rerun`: acts on runs.
+//! `conveyor run cancel|pause|resume|rerun|approve|reject`: acts on runs.
 
 use clap::Args;
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 
 use super::output::{self, Format};
 use super::run::resolve;
@@ -28,6 +29,30 @@ pub struct Rerun {
     from: String,
 }
 
+/// A step that waits for somebody's word.
+#[derive(Debug, Args)]
+pub struct Approval {
+    /// The run's id, the beginning of it, or @latest.
+    id: String,
+    /// The step's id.
+    step: String,
+    /// Who says so.
+    #[arg(long, env = "USER")]
+    who: String,
+    /// Why; shown in the record.
+    #[arg(long, default_value = "")]
+    comment: String,
+}
+
+/// `approve` and `reject`.
+pub(super) async fn answer(verb: &str, approval: &Approval, context: &Context) -> Result<Exit, Error> {
+    let Approval { id, step, who, comment } = approval;
+    let id = resolve(&context.client, id).await?;
+    let body = json!({ "who": who, "comment": comment });
+    let answer = context.client.write(Method::POST, &["runs", &id, "steps", step, verb], &body).await?;
+    show(&id, &answer.body, context)
+}
+
 pub(super) async fn cancel(cancel: &Cancel, context: &Context) -> Result<Exit, Error> {
     act("cancel", &cancel.id, &[("reason", &cancel.reason)], context).await
 }
@@ -44,13 +69,17 @@ pub(super) async fn rerun(rerun: &Rerun, context: &Context) -> Result<Exit, Erro
 async fn act(verb: &str, id: &str, query: &[(&str, &str)], context: &Context) -> Result<Exit, Error> {
     let id = resolve(&context.client, id).await?;
     let answer = context.client.act(&["runs", &id, verb], query).await?;
+    show(&id, &answer.body, context)
+}
+
+fn show(id: &str, run: &Value, context: &Context) -> Result<Exit, Error> {
     if context.output.format == Format::Json {
-        output::value(&answer.body)?;
+        output::value(run)?;
         return Ok(Exit::Ok);
     }
-    let text = match field(&answer.body, "runid") {
-        Some(run) => format!("run {id} is done again as run {run}"),
-        None => format!("run {id}: {}", state(&answer.body)),
+    let text = match field(run, "runid") {
+        Some(again) => format!("run {id} is done again as run {again}"),
+        None => format!("run {id}: {}", state(run)),
     };
     context.output.line(&text)?;
     Ok(Exit::Ok)

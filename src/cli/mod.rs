@@ -31,6 +31,7 @@ use clap::{Parser, Subcommand};
 pub use error::Error;
 pub use exit::Exit;
 
+use crate::driver::component::compiler;
 use client::Client;
 use output::{Format, Output};
 
@@ -73,6 +74,14 @@ enum Command {
     /// Show and follow runs, and read their logs.
     #[command(subcommand)]
     Run(run::Run),
+    /// The process that `up` starts to compile a component: from standard input to standard output.
+    #[command(hide = true, name = compiler::COMMAND)]
+    CompileComponent {
+        /// Address space, in bytes.
+        memory_bytes: u64,
+        /// Processor time, in seconds.
+        cpu_seconds: u64,
+    },
 }
 
 /// What every command that talks to a server needs.
@@ -90,6 +99,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
     let command = match cli.command {
         Command::Up(up) => return up::run(up, output).await,
         Command::Config(up) => return show_config::run(up, output),
+        Command::CompileComponent { memory_bytes, cpu_seconds } => return Ok(compile(memory_bytes, cpu_seconds)),
         command => command,
     };
     let context = Context { client: Client::new(&cli.server)?, output };
@@ -109,6 +119,14 @@ pub fn fail(error: &(dyn StdError + 'static)) -> Exit {
     exit
 }
 
+fn compile(memory_bytes: u64, cpu_seconds: u64) -> Exit {
+    if let Err(why) = compiler::serve(memory_bytes, cpu_seconds) {
+        output::note(&why);
+        return Exit::Error;
+    }
+    Exit::Ok
+}
+
 async fn talk(command: Command, context: &Context) -> Result<Exit, Error> {
     match command {
         Command::Apply(apply) => apply::run(&apply, context).await,
@@ -117,7 +135,7 @@ async fn talk(command: Command, context: &Context) -> Result<Exit, Error> {
         Command::Definition(definition) => definition::run(&definition, context).await,
         Command::Resource(resource) => resource::run(&resource, context).await,
         Command::Run(run) => run::run(&run, context).await,
-        // These two talk to no server and are carried out before.
-        Command::Up(_) | Command::Config(_) => Ok(Exit::Ok),
+        // These talk to no server and are carried out before.
+        Command::Up(_) | Command::Config(_) | Command::CompileComponent { .. } => Ok(Exit::Ok),
     }
 }

@@ -42,6 +42,10 @@ pub enum Run {
     },
     /// Do a run again, wholly or in part, as a new run.
     Rerun(acts::Rerun),
+    /// Let a run go on behind a step that waits for an approval.
+    Approve(acts::Approval),
+    /// Fail a step that waits for an approval.
+    Reject(acts::Approval),
 }
 
 /// Which runs to show.
@@ -86,6 +90,8 @@ pub(super) async fn run(run: &Run, context: &Context) -> Result<Exit, Error> {
         Run::Pause { id } => acts::plain("pause", id, context).await,
         Run::Resume { id } => acts::plain("resume", id, context).await,
         Run::Rerun(rerun) => acts::rerun(rerun, context).await,
+        Run::Approve(approval) => acts::answer("approve", approval, context).await,
+        Run::Reject(approval) => acts::answer("reject", approval, context).await,
     }
 }
 

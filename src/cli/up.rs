@@ -39,7 +39,10 @@ impl Up {
 
 pub(super) async fn run(up: Up, output: Output) -> Result<Exit, Error> {
     start_log()?;
-    let config = up.configuration()?;
+    let mut config = up.configuration()?;
+    if config.component.compiler.is_none() {
+        config.component.compiler = std::env::current_exe().ok();
+    }
     // The signals are taken over before anything starts, so that none can end the process without a drain.
     let shutdown = Signals::listen()?.stopped();
     let ready = move |address: SocketAddr| {

@@ -6,15 +6,15 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::machine::{Belt, Effect};
+use super::context::{earlier_results, shared_context};
+use super::machine::{Belt, Effect, Limits};
 use crate::bus::{self, Place, subject};
-use crate::model::{
-    CancelSignal, Digest, DriverMessage, PipelineEvent, Resource, Run, SharedContext, StepRecord, StepResult, keys,
-};
+use crate::config;
+use crate::model::{CancelSignal, Digest, DriverMessage, PipelineEvent, Resource, Run, StepRecord, StepResult, keys};
 
 /// What the core may know of the world: the time, and the places of drivers for resources of a type.
 #[must_use]
-pub fn belt(now: Timestamp, places: &BTreeMap<String, Place>, resource: &str) -> Belt {
+pub fn belt(now: Timestamp, places: &BTreeMap<String, Place>, resource: &str, config: &config::Engine) -> Belt {
     let tokens = |takes: &dyn Fn(&str, &Place) -> bool| -> BTreeMap<String, String> {
         let chosen = places.iter().filter(|(name, place)| takes(name.as_str(), place));
         chosen.map(|(name, place)| (name.clone(), place.token.clone())).collect()
@@ -24,6 +24,7 @@ pub fn belt(now: Timestamp, places: &BTreeMap<String, Place>, resource: &str) ->
         now,
         connected: tokens(&|name, place| place.takes(&subject::driver(name, resource))),
         listening: tokens(&|_, place| place.takes(&broadcast)),
+        limits: Limits { fan_out: config.fan_out, result_bytes: config.result_bytes },
     }
 }
 
@@ -35,12 +36,13 @@ pub fn message(run: &Run, effect: &Effect) -> Result<Option<bus::Message>, serde
             let Some(record) = run.steps.get(*step) else { return Ok(None) };
             let subject = subject::driver(&record.driver, &run.input.resource.resource);
             let id = dispatch_id(run, &record.id, *attempt, *dispatch);
-            driver_message(run, &Address { subject, id, step: &record.id, attempt: *attempt }).map(Some)
+            driver_message(run, &Address { subject, id, step: &record.id, attempt: *attempt, record: Some(record) })
+                .map(Some)
         }
         Effect::Broadcast => {
             let subject = subject::resources(&run.input.resource.resource);
             let id = dispatch_id(run, keys::EVERY_DRIVER, 1, 1);
-            driver_message(run, &Address { subject, id, step: keys::EVERY_DRIVER, attempt: 1 }).map(Some)
+            driver_message(run, &Address { subject, id, step: keys::EVERY_DRIVER, attempt: 1, record: None }).map(Some)
         }
     }
 }
@@ -65,22 +67,13 @@ pub fn unwanted(before: &Run, after: &Run) -> Vec<(String, Bytes)> {
 /// How attempts end that nobody reported on.
 const GIVEN_UP: [&str; 3] = ["timeout", "cancelled", "lost"];
 
-/// What every step of the run shares at this point of the record.
-#[must_use]
-pub fn shared_context(run: &Run) -> SharedContext {
-    let pipeline = run.input.pipeline.as_ref();
-    SharedContext {
-        pipeline: pipeline.map(|pipeline| pipeline.name.clone()).unwrap_or_default(),
-        metadata: pipeline.map(|pipeline| pipeline.metadata.clone()).unwrap_or_default(),
-        results: earlier_results(run).map(|(step, result)| (step.id.clone(), result)).collect(),
-    }
-}
-
 struct Address<'a> {
     subject: String,
     id: String,
     step: &'a str,
     attempt: u32,
+    /// Of the step, if the message is for one driver.
+    record: Option<&'a StepRecord>,
 }
 
 fn announcement(run: &Run) -> Result<bus::Message, serde_json::Error> {
@@ -102,7 +95,7 @@ fn driver_message(run: &Run, address: &Address<'_>) -> Result<bus::Message, serd
         run_id: run.head.id.to_string(),
         step: address.step.to_owned(),
         attempt: address.attempt,
-        context: Some(shared_context(run)),
+        context: Some(shared_context(run, address.record)),
         digests: pinned(run, address.step),
     };
     Ok(bus::Message { subject: address.subject.clone(), id: address.id.clone(), payload: json(&message)? })
@@ -115,6 +108,9 @@ fn payload(run: &Run, address: &Address<'_>) -> Resource {
     metadata.insert(keys::RUN.to_owned(), run.head.id.to_string());
     metadata.insert(keys::STEP.to_owned(), address.step.to_owned());
     metadata.insert(keys::ATTEMPT.to_owned(), address.attempt.to_string());
+    if let Some(matrix) = address.record.and_then(|record| record.matrix.as_ref()) {
+        metadata.insert(keys::ITEM.to_owned(), matrix.item.to_string());
+    }
     for (key, value) in run.input.pipeline.iter().flat_map(|pipeline| &pipeline.metadata) {
         metadata.insert(format!("{}{key}", keys::PIPELINE), value.clone());
     }
@@ -125,12 +121,6 @@ fn payload(run: &Run, address: &Address<'_>) -> Resource {
         }
     }
     resource
-}
-
-fn earlier_results(run: &Run) -> impl Iterator<Item = (&StepRecord, StepResult)> {
-    // Drivers of a run without a pipeline work at the same time and share nothing.
-    let steps = if run.input.pipeline.is_some() { run.steps.as_slice() } else { &[] };
-    steps.iter().filter_map(|step| step.result.clone().map(|result| (step, StepResult::new(&step.driver, result))))
 }
 
 fn pinned(run: &Run, step: &str) -> BTreeMap<String, Digest> {

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::model::{Attempt, Cause, DriverResult, Run, RunStatus, StepRecord, StepStatus};
+use serde_json::Value;
+
+use crate::model::{Attempt, Cause, DriverResult, FanOut, Halt, Run, RunStatus, StepRecord, StepStatus};
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +35,24 @@ pub enum Event {
         step: usize,
         /// For people.
         reason: String,
+    },
+    /// A step waits for somebody's word.
+    ApprovalAwaited {
+        /// Its place in the order.
+        step: usize,
+        /// Until when.
+        deadline: Option<Timestamp>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A step with a matrix makes a step of each item.
+    StepFannedOut {
+        /// Its place in the order.
+        step: usize,
+        /// The items.
+        items: Vec<Value>,
+        /// When.
+        at: Timestamp,
     },
     /// The bus keeps a dispatch for good.
     StepSettled {
@@ -96,6 +116,8 @@ pub enum Event {
         status: RunStatus,
         /// Why.
         message: String,
+        /// Which open steps are stopped.
+        halt: Halt,
     },
     /// Steps go out no more, or again.
     Paused {
@@ -120,25 +142,27 @@ impl Run {
             Event::Started { at, drivers } => {
                 self.head.status = RunStatus::Running;
                 self.head.started_at = Some(*at);
-                self.steps.extend(drivers.iter().map(|driver| StepRecord::pending(driver, driver)));
-                for record in &mut self.steps {
-                    record.digest = self.input.digests.get(&record.driver).cloned();
-                }
+                self.head.drivers.clone_from(drivers);
+                self.steps.extend(drivers.iter().map(|driver| self.input.fresh(driver, driver)));
             }
-            Event::Ending { status, message } => {
+            Event::Ending { status, message, halt } => {
                 self.head.ending = Some(*status);
                 self.head.message.clone_from(message);
+                self.head.halt = *halt;
             }
+            Event::StepFannedOut { step, items, at } => self.fan_out(*step, items, *at),
             Event::Paused { paused } => self.head.paused = *paused,
             Event::Finished { status, message, at } => {
                 self.head.status = *status;
                 self.head.message.clone_from(message);
                 self.head.finished_at = Some(*at);
                 self.head.ending = None;
+                self.head.halt = Halt::None;
                 self.head.paused = false;
             }
             Event::StepDispatched { step, .. }
             | Event::StepWaited { step, .. }
+            | Event::ApprovalAwaited { step, .. }
             | Event::StepSettled { step }
             | Event::AttemptFailed { step, .. }
             | Event::StepSucceeded { step, .. }
@@ -153,11 +177,28 @@ impl Run {
     }
 }
 
+impl Run {
+    fn fan_out(&mut self, step: usize, items: &[Value], at: Timestamp) {
+        let fan_out = FanOut { first: self.steps.len(), items: items.to_vec() };
+        let Some(record) = self.steps.get_mut(step) else { return };
+        record.status = StepStatus::Running;
+        record.started_at = Some(at);
+        let items = record.items(step, &fan_out);
+        record.fan_out = Some(fan_out);
+        self.steps.extend(items);
+    }
+}
+
 impl StepRecord {
-    /// Whether its dispatch must be sent (again) after a crash.
+    /// Whether its dispatch must be sent (again) after a crash. A step with a matrix is never sent itself.
     #[must_use]
     pub fn owes_dispatch(&self) -> bool {
-        self.status == StepStatus::Running && !self.sent
+        self.is_with_driver() && !self.sent
+    }
+
+    /// Whether an attempt of it was sent to a driver and has not ended.
+    pub(super) fn is_with_driver(&self) -> bool {
+        self.status == StepStatus::Running && self.fan_out.is_none()
     }
 
     /// The attempt that a dispatch belongs to: the one under way, or the one after those that ended.
@@ -190,6 +231,12 @@ impl StepRecord {
                 self.status = StepStatus::Waiting;
                 self.reason.clone_from(reason);
             }
+            Event::ApprovalAwaited { deadline, at, .. } => {
+                self.status = StepStatus::Waiting;
+                self.started_at = Some(*at);
+                self.deadline = *deadline;
+                "waiting for an approval".clone_into(&mut self.reason);
+            }
             Event::StepSettled { .. } => self.sent = true,
             Event::AttemptFailed { cause, message, not_before, at, .. } => {
                 self.end_attempt(cause.as_str(), message, *at);
@@ -217,11 +264,19 @@ impl StepRecord {
                 self.finish(StepStatus::Cancelled, None, *at);
                 self.reason.clone_from(reason);
             }
-            Event::Started { .. } | Event::Ending { .. } | Event::Paused { .. } | Event::Finished { .. } => {}
+            Event::Started { .. }
+            | Event::StepFannedOut { .. }
+            | Event::Ending { .. }
+            | Event::Paused { .. }
+            | Event::Finished { .. } => {}
         }
     }
 
     fn end_attempt(&mut self, outcome: &str, message: &str, at: Timestamp) {
+        // It ends without a driver having been asked: a condition, an approval, the items of a matrix.
+        if self.attempt == 0 {
+            return;
+        }
         self.attempts.push(Attempt {
             attempt: self.attempt,
             started_at: self.started_at,

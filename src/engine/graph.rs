@@ -1,8 +1,10 @@
 //! What follows from what has happened: whose turn it is, who will not run, and when the run is over. Pure.
 
+use std::collections::BTreeMap;
+
 use super::event::Event;
-use super::machine::Belt;
-use crate::model::{Pipeline, Run, RunStatus, StepRecord, StepStatus};
+use super::machine::{BATCH, Belt};
+use crate::model::{Halt, Pipeline, Run, RunStatus, StepRecord, StepStatus};
 
 /// Whether a step whose turn has not come may begin.
 enum Turn {
@@ -14,8 +16,16 @@ enum Turn {
     Never(String),
 }
 
+/// What the steps of a run have in common at one moment of a decision.
+struct Order<'a> {
+    /// For each step of the pipeline the places of those it needs; none in a run without a pipeline.
+    needs: Option<&'a [Vec<usize>]>,
+    /// For each step with a matrix, how many of its items are under way.
+    under_way: BTreeMap<usize, usize>,
+}
+
 impl Run {
-    /// Adds to events all that follows from them.
+    /// Adds to events what follows from them, up to a bound.
     pub(super) fn follow_up(&self, first: Vec<Event>, belt: &Belt) -> Vec<Event> {
         let mut after = self.clone();
         for event in &first {
@@ -24,7 +34,9 @@ impl Run {
         let needs = self.input.pipeline.as_ref().map(Pipeline::needs);
         let mut events = first;
         // It ends because every event sends, holds back or ends a step, or ends the run, and none is undone here.
-        while let Some(event) = after.next_event(needs.as_deref(), belt) {
+        while events.len() < BATCH
+            && let Some(event) = after.next_event(needs.as_deref(), belt)
+        {
             after.apply(&event);
             events.push(event);
         }
@@ -35,9 +47,20 @@ impl Run {
         if self.head.status != RunStatus::Running {
             return None;
         }
+        let order = Order { needs, under_way: self.items_under_way() };
         let ending = self.ending();
-        let step = || self.steps.iter().enumerate().find_map(|(step, record)| self.next_of(step, record, needs, belt));
+        let step = || self.steps.iter().enumerate().find_map(|(step, record)| self.next_of(step, record, &order, belt));
         ending.or_else(step).or_else(|| self.finish(belt))
+    }
+
+    fn items_under_way(&self) -> BTreeMap<usize, usize> {
+        let mut under_way = BTreeMap::new();
+        let open =
+            self.steps.iter().filter(|record| matches!(record.status, StepStatus::Running | StepStatus::Waiting));
+        for matrix in open.filter_map(|record| record.matrix.as_ref()) {
+            *under_way.entry(matrix.of).or_default() += 1;
+        }
+        under_way
     }
 
     /// The first failure that the run does not forgive decides how it ends; drivers of a broadcast all have their say.
@@ -52,20 +75,33 @@ impl Run {
         let said = failed.result.as_ref().map_or("", |result| result.message.as_str());
         let colon = if said.is_empty() { "" } else { ": " };
         let message = format!("step \"{}\" failed{colon}{said}", failed.id);
-        Some(Event::Ending { status: RunStatus::Failed, message })
+        Some(Event::Ending { status: RunStatus::Failed, message, halt: Halt::None })
     }
 
-    fn next_of(&self, step: usize, record: &StepRecord, needs: Option<&[Vec<usize>]>, belt: &Belt) -> Option<Event> {
+    fn next_of(&self, step: usize, record: &StepRecord, order: &Order<'_>, belt: &Belt) -> Option<Event> {
+        let at = belt.now;
         match record.status {
-            StepStatus::Pending => match self.turn(step, needs) {
+            StepStatus::Pending => match self.turn(step, record, order) {
                 Turn::NotYet => None,
-                Turn::Never(reason) => Some(Event::StepSkipped { step, reason, at: belt.now }),
+                Turn::Never(reason) => Some(Event::StepSkipped { step, reason, at }),
                 Turn::Now if self.head.paused => None,
-                Turn::Now => Some(self.turn_of(step, belt)),
+                Turn::Now => Some(self.begin(step, belt)),
             },
-            StepStatus::Waiting if record.is_between_attempts() && self.gives_up_retrying(step) => {
-                Some(Event::StepCancelled { step, reason: "the run is ending".to_owned(), at: belt.now })
+            StepStatus::Running | StepStatus::Waiting if self.is_stopped(step) => {
+                Some(Event::StepCancelled { step, reason: self.head.message.clone(), at })
             }
+            StepStatus::Running => self.gathered(step, belt),
+            // Nobody waits for a driver or an answer in a run that is ending.
+            StepStatus::Waiting if !self.may_go_on(step) => {
+                let reason = self.head.message.clone();
+                let asked = record.attempt > 0 || self.awaits_approval(step);
+                Some(if asked {
+                    Event::StepCancelled { step, reason, at }
+                } else {
+                    Event::StepSkipped { step, reason, at }
+                })
+            }
+            StepStatus::Waiting if self.awaits_approval(step) => None,
             StepStatus::Waiting if !self.head.paused && record.not_before.is_none_or(|due| due <= belt.now) => {
                 let event = self.turn_of(step, belt);
                 let told = matches!(&event, Event::StepWaited { reason, .. } if *reason == record.reason);
@@ -75,20 +111,33 @@ impl Run {
         }
     }
 
-    fn gives_up_retrying(&self, step: usize) -> bool {
-        self.head.ending.is_some() && !self.policy(step).is_some_and(|step| step.finally)
+    fn awaits_approval(&self, step: usize) -> bool {
+        self.policy(step).is_some_and(|step| step.approval.is_some())
     }
 
-    fn turn(&self, step: usize, needs: Option<&[Vec<usize>]>) -> Turn {
-        let Some(needs) = needs else { return Turn::Now };
+    /// Whether it is not awaited but stopped.
+    fn is_stopped(&self, step: usize) -> bool {
+        match self.head.halt {
+            Halt::None => false,
+            Halt::Steps => !self.is_last(step),
+            Halt::All => true,
+        }
+    }
+
+    fn turn(&self, step: usize, record: &StepRecord, order: &Order<'_>) -> Turn {
+        let Some(needs) = order.needs else { return Turn::Now };
         let done = |index: usize| self.steps.get(index).is_none_or(|record| record.status.is_finished());
-        if self.policy(step).is_some_and(|step| step.finally) {
-            if !self.all_but_finally_are_done() {
-                return Turn::NotYet;
-            }
-        } else if let Some(ending) = self.head.ending {
-            let cancelled = ending == RunStatus::Cancelled;
+        if !self.may_go_on(step) || self.is_stopped(step) {
+            let cancelled = self.head.ending == Some(RunStatus::Cancelled) && self.head.halt != Halt::All;
             return Turn::Never(if cancelled { "the run was cancelled".to_owned() } else { self.head.message.clone() });
+        }
+        if let Some(matrix) = &record.matrix {
+            let most = self.policy(step).and_then(|step| step.matrix.as_ref()?.max_parallel).unwrap_or(usize::MAX);
+            let under_way = order.under_way.get(&matrix.of).copied().unwrap_or(0);
+            return if under_way < most { Turn::Now } else { Turn::NotYet };
+        }
+        if self.is_last(step) && !self.all_but_finally_are_done() {
+            return Turn::NotYet;
         }
         let ready = needs.get(step).is_none_or(|needs| needs.iter().all(|&need| done(need)));
         if ready { Turn::Now } else { Turn::NotYet }
@@ -96,11 +145,10 @@ impl Run {
 
     /// Whether only steps marked `finally` are left.
     pub(super) fn all_but_finally_are_done(&self) -> bool {
-        let finally = |step: usize| self.policy(step).is_some_and(|step| step.finally);
-        self.steps.iter().enumerate().all(|(step, record)| finally(step) || record.status.is_finished())
+        self.steps.iter().enumerate().all(|(step, record)| record.status.is_finished() || self.is_last(step))
     }
 
-    /// A step's turn has come: it goes out, or waits for its driver.
+    /// A driver is asked, or the step waits for one.
     pub(super) fn turn_of(&self, step: usize, belt: &Belt) -> Event {
         let record = self.steps.get(step);
         let driver = record.map_or("", |record| record.driver.as_str());

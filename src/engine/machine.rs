@@ -13,7 +13,11 @@ use jiff::Timestamp;
 
 use super::event::Event;
 use super::retry;
-use crate::model::{Cause, DriverResult, Run, RunStatus, Step, StepRecord, StepStatus};
+use crate::model::{Cause, DriverResult, Halt, Run, RunStatus, Step, StepRecord, StepStatus};
+
+/// The most events of one kind that one decision makes; the rest follows in the next. A transition writes little more
+/// than so many entries, and every store takes those in one transaction.
+pub(super) const BATCH: usize = 64;
 
 /// What a run is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +58,24 @@ pub enum Input {
     PauseRequested,
     /// Steps may go out again.
     ResumeRequested,
+    /// Somebody approved or rejected.
+    ApprovalAnswered {
+        /// The step's id.
+        step: String,
+        /// What was said.
+        answer: Answer,
+    },
+}
+
+/// Somebody's word on a step that waits for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Whether the run may go on.
+    pub approved: bool,
+    /// Who says so.
+    pub who: String,
+    /// Why; may be empty.
+    pub comment: String,
 }
 
 /// What the shell knows of the world when it asks for a decision.
@@ -65,6 +87,17 @@ pub struct Belt {
     pub connected: BTreeMap<String, String>,
     /// Drivers that listen for all resources of the run's type, likewise.
     pub listening: BTreeMap<String, String>,
+    /// What a run may take.
+    pub limits: Limits,
+}
+
+/// Bounds of one run, documented where they are configured (`config::Engine`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most items of one matrix.
+    pub fan_out: usize,
+    /// The most bytes of one result.
+    pub result_bytes: usize,
 }
 
 /// What the outside world is owed.
@@ -112,6 +145,15 @@ pub enum Rejected {
     /// The run went to all its drivers at once.
     #[error("a run without a pipeline goes to all its drivers at once: there is nothing to hold back")]
     NothingToHold,
+    /// Nobody is asked about this step.
+    #[error("the step does not wait for an approval")]
+    NoApproval,
+    /// What the step needs is not done.
+    #[error("the step's turn has not come: it waits for no approval yet")]
+    NotYetAwaited,
+    /// It was approved, rejected or given up.
+    #[error("the step waits for no approval any more")]
+    AlreadyAnswered,
 }
 
 impl Rejected {
@@ -127,12 +169,16 @@ impl Rejected {
             Self::StaleAttempt => "stale_attempt",
             Self::AlreadyReported => "already_reported",
             Self::NothingToHold => "nothing_to_hold",
+            Self::NoApproval => "no_approval",
+            Self::NotYetAwaited => "not_yet_awaited",
+            Self::AlreadyAnswered => "already_answered",
         }
     }
 }
 
 impl Run {
-    /// The events that follow from an input; none if it changes nothing.
+    /// The events that follow from an input; none if it changes nothing. When there are many, [`Input::Looked`] gives the
+    /// next ones, until there are none.
     ///
     /// # Errors
     /// Why the input is refused: it is late, a duplicate, or not of this run.
@@ -149,6 +195,7 @@ impl Run {
             Input::CancelRequested { reason } => self.cancel(&reason, belt.now)?,
             Input::PauseRequested => self.pause(true)?,
             Input::ResumeRequested => self.pause(false)?,
+            Input::ApprovalAnswered { step, answer } => self.answer_approval(&step, &answer, belt.now)?,
         };
         Ok(self.follow_up(first, belt))
     }
@@ -187,7 +234,12 @@ impl Run {
 
     /// What the pipeline says about a step.
     pub(super) fn policy(&self, step: usize) -> Option<&Step> {
-        self.input.pipeline.as_ref()?.steps.get(step)
+        self.input.pipeline.as_ref()?.steps.get(self.place_in_pipeline(step))
+    }
+
+    /// Whether it runs however the run ends.
+    pub(super) fn is_last(&self, step: usize) -> bool {
+        self.policy(step).is_some_and(|step| step.finally)
     }
 
     fn start(&self, belt: &Belt) -> Result<Vec<Event>, Rejected> {
@@ -239,8 +291,8 @@ impl Run {
     }
 
     /// A run that is ending tries nothing again but its `finally` steps.
-    fn may_go_on(&self, step: usize) -> bool {
-        self.head.ending.is_none() || self.policy(step).is_some_and(|step| step.finally)
+    pub(super) fn may_go_on(&self, step: usize) -> bool {
+        self.head.ending.is_none() || self.is_last(step)
     }
 
     /// What the clock and the drivers' places say about the steps that are open.
@@ -249,21 +301,21 @@ impl Run {
             return Vec::new();
         }
         if self.deadline().is_some_and(|deadline| deadline <= belt.now) {
-            return self.stop_at_deadline(belt.now);
+            let message = "the run's deadline passed".to_owned();
+            return vec![Event::Ending { status: RunStatus::Failed, message, halt: Halt::Steps }];
         }
         let open = self.steps.iter().enumerate().filter(|(_, record)| !record.is_between_attempts());
-        open.filter_map(|(step, record)| self.look_at(step, record, belt)).collect()
+        open.filter_map(|(step, record)| self.look_at(step, record, belt)).take(BATCH).collect()
     }
 
     fn look_at(&self, step: usize, record: &StepRecord, belt: &Belt) -> Option<Event> {
         let open = matches!(record.status, StepStatus::Running | StepStatus::Waiting);
         if open && record.deadline.is_some_and(|deadline| deadline <= belt.now) {
-            let limit = self.policy(step).and_then(|step| step.timeout).unwrap_or_default();
-            let result = DriverResult::failure(format!("timed out: the attempt took longer than {limit:#}"));
+            let result = DriverResult::failure(self.timed_out(step));
             return Some(self.end_of_attempt(step, Cause::Timeout, result, belt.now));
         }
         // Its place was made anew or is gone, and with it the message, if the driver had not taken it.
-        if record.status != StepStatus::Running || self.place_of(&record.driver, belt) == Some(&record.place) {
+        if !record.is_with_driver() || self.place_of(&record.driver, belt) == Some(&record.place) {
             return None;
         }
         let lost = DriverResult::failure(format!("lost: driver \"{}\" vanished from the bus", record.driver));
@@ -274,14 +326,13 @@ impl Run {
         }
     }
 
-    fn stop_at_deadline(&self, at: Timestamp) -> Vec<Event> {
-        let mut events = vec![Event::Ending { status: RunStatus::Failed, message: "the run's deadline passed".into() }];
-        for (step, record) in self.steps.iter().enumerate() {
-            if matches!(record.status, StepStatus::Running | StepStatus::Waiting) {
-                events.push(Event::StepCancelled { step, reason: "the run's deadline passed".into(), at });
-            }
+    fn timed_out(&self, step: usize) -> String {
+        let policy = self.policy(step);
+        if let Some(limit) = policy.and_then(|step| step.approval.as_ref()?.timeout) {
+            return format!("timed out: nobody approved or rejected within {limit:#}");
         }
-        events
+        let limit = policy.and_then(|step| step.timeout).unwrap_or_default();
+        format!("timed out: the attempt took longer than {limit:#}")
     }
 
     /// Steps that cannot be sent fail as if their driver had said so, and are not tried again.
@@ -289,7 +340,8 @@ impl Run {
         let result = DriverResult::failure(format!("the step cannot be sent to its driver: {reason}"));
         let owing = self.steps.iter().enumerate().filter(|(_, record)| record.owes_dispatch());
         let chosen = owing.filter(|(index, _)| step.is_none_or(|step| step == *index));
-        chosen.map(|(step, _)| Event::StepFailed { step, cause: Cause::Failure, result: result.clone(), at }).collect()
+        let failed = |(step, _)| Event::StepFailed { step, cause: Cause::Failure, result: result.clone(), at };
+        chosen.map(failed).take(BATCH).collect()
     }
 
     fn settle(&self, dispatches: &[(usize, u32)]) -> Vec<Event> {
@@ -297,12 +349,16 @@ impl Run {
             self.steps.get(step).is_some_and(|record| record.owes_dispatch() && record.dispatches == dispatch)
         };
         let settled = dispatches.iter().filter(|&&(step, dispatch)| owed(step, dispatch));
-        settled.map(|&(step, _)| Event::StepSettled { step }).collect()
+        settled.map(|&(step, _)| Event::StepSettled { step }).take(BATCH).collect()
     }
 
     fn owed_dispatches(&self) -> Vec<Effect> {
         let mut effects = Vec::new();
         let broadcast = self.input.pipeline.is_none();
+        // One message goes to all drivers, so it waits until the record expects an answer of each.
+        if broadcast && self.steps.iter().any(|record| record.status == StepStatus::Pending) {
+            return effects;
+        }
         for (step, record) in self.steps.iter().enumerate().filter(|(_, record)| record.owes_dispatch()) {
             // The first time one message serves all drivers; a driver that lost it gets one of its own.
             if broadcast && record.dispatches == 1 {

@@ -4,6 +4,8 @@
 //! commits, and then sends what the core says is owed.
 
 mod acts;
+mod begin;
+mod context;
 mod dispatch;
 mod event;
 mod graph;
@@ -16,9 +18,10 @@ mod worker;
 
 use std::sync::Arc;
 
-pub use dispatch::{belt, message, shared_context, unwanted};
+pub use context::shared_context;
+pub use dispatch::{belt, message, unwanted};
 pub use event::Event;
-pub use machine::{Belt, Effect, Input, Rejected};
+pub use machine::{Answer, Belt, Effect, Input, Limits, Rejected};
 pub use sequencer::Engine;
 
 use crate::bus::SharedBus;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::event::Event;
-use super::machine::{Effect, Input, Rejected};
+use super::machine::{BATCH, Effect, Input, Rejected};
 use super::quiet::{Drivers, Quiet, Rest};
 use super::sequencer::{acknowledge, give_back};
 use super::{Parts, dispatch};
@@ -213,15 +213,15 @@ impl Worker {
         if settled.is_empty() { Ok(()) } else { self.carry(run, Input::Settled { dispatches: settled }).await }
     }
 
-    /// Carries an input through: decide, commit, and decide again if somebody else was first; then send what is owed.
+    /// Carries an input through: decides, commits, and decides again if somebody else was first; then sends what is owed.
+    /// What follows from it may take several transitions.
     async fn carry(&mut self, run: RunId, input: Input) -> Result<(), Stopped> {
-        for _ in 0..MAX_CONFLICTS {
-            let parts = self.parts.clone();
+        let mut input = input;
+        let mut conflicts = 0;
+        while conflicts < MAX_CONFLICTS {
             let remembered = self.cache.contains_key(&run);
-            let stored = &self.kept(run).await?.stored;
-            let places = parts.bus.places().borrow().clone();
-            let belt = dispatch::belt(parts.clock.now(), &places, &stored.run.input.resource.resource);
-            let events = match stored.run.decide(input.clone(), &belt) {
+            let places = self.parts.bus.places().borrow().clone();
+            let events = match self.decide(run, &input, &places).await? {
                 Ok(events) => events,
                 // Another engine may have carried the run on meanwhile: what is refused is refused by the record itself,
                 // never by a memory of it.
@@ -239,10 +239,15 @@ impl Worker {
             match self.commit(run, &events).await {
                 Ok(()) => {
                     self.send_owed(run).await;
-                    self.note(run, &places);
-                    return Ok(());
+                    // It is carried through now, also if the record has ended and is not remembered any more.
+                    if events.len() < BATCH || !self.cache.contains_key(&run) {
+                        self.note(run, &places);
+                        return Ok(());
+                    }
+                    input = Input::Looked;
                 }
                 Err(store::Error::Conflict { .. }) => {
+                    conflicts += 1;
                     self.parts.metrics.conflicts.inc();
                     self.cache.remove(&run);
                 }
@@ -254,6 +259,18 @@ impl Worker {
             }
         }
         Err(Stopped::Store(store::Error::Conflict { key: store::keys::run(run) }))
+    }
+
+    async fn decide(
+        &mut self,
+        run: RunId,
+        input: &Input,
+        places: &BTreeMap<String, Place>,
+    ) -> Result<Result<Vec<Event>, Rejected>, Stopped> {
+        let parts = self.parts.clone();
+        let record = &self.kept(run).await?.stored.run;
+        let belt = dispatch::belt(parts.clock.now(), places, &record.input.resource.resource, &parts.config.engine);
+        Ok(record.decide(input.clone(), &belt))
     }
 
     async fn commit(&mut self, run: RunId, events: &[Event]) -> Result<(), store::Error> {

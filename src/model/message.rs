@@ -17,6 +17,8 @@ pub mod keys {
     pub const ATTEMPT: &str = "conveyor.attempt";
     /// The step of a message that goes to every driver of a type: each driver's name is its own step.
     pub const EVERY_DRIVER: &str = "*";
+    /// The item of a step with a matrix, as JSON text.
+    pub const ITEM: &str = "conveyor.item";
     /// Before a driver's name: its latest result in this run, as JSON text.
     pub const DRIVER_RESULT: &str = "driverresults.";
     /// Before a key of the pipeline's metadata.
@@ -58,6 +60,9 @@ pub struct SharedContext {
     pub metadata: BTreeMap<String, String>,
     /// The results so far, by step id.
     pub results: BTreeMap<String, StepResult>,
+    /// The item that this step is about, if it is one of a matrix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<Value>,
 }
 
 /// A Driver Result and whose it is: the `DriverResultEvent` of the Go original.

@@ -4,25 +4,31 @@
 
 mod definition;
 mod driver;
+mod expression;
 mod log_line;
+mod matrix;
 mod message;
 mod name;
 mod pipeline;
 mod policy;
 mod resource;
 mod run;
+mod step;
+mod step_record;
 
 pub use definition::ResourceDefinition;
 pub use driver::{Digest, DigestError, Driver};
+pub use expression::{Expression, ExpressionError, MAX_EXPRESSION, Scope, shown};
 pub use log_line::LogLine;
+pub use matrix::Matrix;
 pub use message::{CancelSignal, DriverMessage, DriverReport, PipelineEvent, SharedContext, StepResult, keys};
 pub use name::{NameError, check_driver_name, check_name};
-pub use pipeline::{Pipeline, Step};
-pub use policy::{Backoff, Cause, Retry};
+pub use pipeline::Pipeline;
+pub use policy::{Approval, Backoff, Cause, Retry};
 pub use resource::Resource;
-pub use run::{
-    Attempt, DriverResult, ResourceEvent, ResourceRef, Run, RunHead, RunId, RunInput, RunStatus, StepRecord, StepStatus,
-};
+pub use run::{DriverResult, Halt, ResourceEvent, ResourceRef, Run, RunHead, RunId, RunInput, RunStatus};
+pub use step::Step;
+pub use step_record::{Attempt, FanOut, MatrixItem, StepRecord, StepStatus};
 
 /// What makes a value of the model unacceptable. The text names the field and the fix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,13 +1,13 @@
 //! Which drivers act on a resource, and in which order.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::policy::{Retry, check_duration};
-use super::{Invalid, check_driver_name, check_name};
+use super::policy::check_duration;
+use super::{Invalid, Step, check_name};
 
 /// The most steps a pipeline may have.
 pub const MAX_STEPS: usize = 256;
@@ -38,38 +38,6 @@ pub struct Pipeline {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub deadline: Option<SignedDuration>,
-}
-
-/// One stop on the belt.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Step {
-    /// Unique in its pipeline. A step that comes without one is given its driver's name, with a number behind it when
-    /// that is taken.
-    #[serde(default)]
-    pub id: String,
-    /// For people.
-    #[serde(default)]
-    pub name: String,
-    /// Who acts.
-    pub driver: String,
-    /// The ids of the steps that must be done before. If no step of the pipeline names any, the steps run one after the
-    /// other in the order of the list; otherwise a step that names none begins at once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub needs: Option<Vec<String>>,
-    /// When and how often it is tried again. Default never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry: Option<Retry>,
-    /// How long one attempt may take, such as `"10m"`. Default no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub timeout: Option<SignedDuration>,
-    /// Its failure is recorded but fails neither the run nor what needs it. Default false.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub continue_on_failure: bool,
-    /// It runs when all other steps are done, however the run ends. Default false.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub finally: bool,
 }
 
 impl Pipeline {
@@ -106,10 +74,11 @@ impl Pipeline {
     pub fn with_step_ids(mut self) -> Self {
         let mut taken: HashSet<String> = self.steps.iter().map(|step| step.id.clone()).collect();
         for step in self.steps.iter_mut().filter(|step| step.id.is_empty()) {
-            let mut id = step.driver.clone();
+            let base = if step.approval.is_some() { "approval" } else { step.driver.as_str() };
+            let mut id = base.to_owned();
             let mut number = 2;
             while !taken.insert(id.clone()) {
-                id = format!("{}-{number}", step.driver);
+                id = format!("{base}-{number}");
                 number += 1;
             }
             step.id = id;
@@ -132,13 +101,12 @@ impl Pipeline {
         }
         let mut seen = HashSet::new();
         for (index, step) in self.steps.iter().enumerate() {
-            check_driver_name(&format!("steps[{index}].driver"), &step.driver)?;
             check_name(&format!("steps[{index}].id"), &step.id)?;
             if !seen.insert(step.id.as_str()) {
                 let problem = format!("\"{}\" is the id of an earlier step: ids must differ", step.id);
                 return Err(Invalid::field(format!("steps[{index}].id"), problem));
             }
-            step.validate_policy(index)?;
+            step.validate(index)?;
         }
         if let Some(deadline) = self.deadline {
             check_duration("deadline", deadline)?;
@@ -146,7 +114,8 @@ impl Pipeline {
         if self.steps.iter().all(|step| step.finally) {
             return Err(Invalid::field("steps", "every step is marked finally: at least one must not be"));
         }
-        self.validate_needs()
+        self.validate_needs()?;
+        self.validate_references()
     }
 
     /// For each step the places of the steps it needs. Steps marked `finally` need all that are not, which is not listed.
@@ -181,6 +150,41 @@ impl Pipeline {
         self.validate_no_cycle()
     }
 
+    /// The places of all steps that are done when the step at `place` begins.
+    fn before(&self, place: usize) -> BTreeSet<usize> {
+        let needs = self.needs();
+        let finally = self.steps.get(place).is_some_and(|step| step.finally);
+        let all = self.steps.iter().enumerate().filter(|(_, step)| finally && !step.finally).map(|(other, _)| other);
+        let mut found: BTreeSet<usize> = all.collect();
+        let mut open = vec![place];
+        while let Some(next) = open.pop() {
+            let new: Vec<usize> =
+                needs.get(next).into_iter().flatten().copied().filter(|&need| found.insert(need)).collect();
+            open.extend(new);
+        }
+        found
+    }
+
+    /// An expression may only name results that are there when it is evaluated.
+    fn validate_references(&self) -> Result<(), Invalid> {
+        for (index, step) in self.steps.iter().enumerate() {
+            for (field, id) in step.references() {
+                let path = format!("steps[{index}].{field}");
+                let Some(named) = self.steps.iter().position(|other| other.id == id) else {
+                    return Err(Invalid::field(path, format!("results.{id}: no step has the id \"{id}\"")));
+                };
+                if !self.before(index).contains(&named) {
+                    let problem = format!(
+                        "results.{id}: step \"{id}\" need not be done before \"{}\": name it in needs",
+                        step.id
+                    );
+                    return Err(Invalid::field(path, problem));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Takes away steps whose needs are gone, until none is left or none can be taken.
     fn validate_no_cycle(&self) -> Result<(), Invalid> {
         let needs = self.needs();
@@ -201,15 +205,6 @@ impl Pipeline {
             }
             left = rest;
         }
-    }
-}
-
-impl Step {
-    fn validate_policy(&self, index: usize) -> Result<(), Invalid> {
-        if let Some(retry) = &self.retry {
-            retry.validate(&format!("steps[{index}].retry"))?;
-        }
-        self.timeout.map_or(Ok(()), |timeout| check_duration(&format!("steps[{index}].timeout"), timeout))
     }
 }
 
@@ -266,6 +261,19 @@ mod tests {
     }
 
     #[test]
+    fn an_expression_may_only_name_results_that_are_there() {
+        let mut pipeline = graph(&[&[], &["s0"], &["s1"], &[]]);
+        pipeline.steps[2].when = Some("results.s0.success && results.s1.success".into());
+        assert_eq!(pipeline.validate(), Ok(()));
+        pipeline.steps[2].when = Some("results.s3.success".into());
+        let problem = pipeline.validate().unwrap_err().to_string();
+        assert!(problem.starts_with("steps[2].when: results.s3: step \"s3\" need not be done before"), "{problem}");
+        pipeline.steps[2].finally = true;
+        pipeline.steps[2].needs = None;
+        assert_eq!(pipeline.validate(), Ok(()), "a last step comes after all others");
+    }
+
+    #[test]
     fn unknown_fields_and_impossible_values_are_refused() {
         let step = |policy: &str| -> Result<(), String> {
             let text = format!(r#"{{"name":"p","resource":"app","steps":[{{"id":"a","driver":"d",{policy}}}]}}"#);
@@ -279,5 +287,14 @@ mod tests {
         let jitter = step(r#""retry":{"max_attempts":2,"backoff":{"jitter":3}}"#);
         assert!(jitter.unwrap_err().starts_with("steps[0].retry.backoff.jitter: "));
         assert!(step(r#""finally":true"#).unwrap_err().starts_with("steps: "));
+        assert!(step(r#""when":"resource.spec.a =="#).is_err());
+        let when = step(r#""when":"resource.spec.a == ""#);
+        assert!(
+            when.as_ref().unwrap_err().starts_with("steps[0].when: expression `resource.spec.a == `, column "),
+            "{when:?}"
+        );
+        assert!(step(r#""when":"results.b.success""#).unwrap_err().starts_with("steps[0].when: results.b: no step"));
+        assert!(step(r#""matrix":{"over":3}"#).unwrap_err().starts_with("steps[0].matrix.over: "));
+        assert!(step(r#""approval":{}"#).unwrap_err().starts_with("steps[0].driver: "));
     }
 }

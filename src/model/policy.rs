@@ -72,6 +72,16 @@ impl Cause {
     }
 }
 
+/// A step that waits for somebody's word.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Approval {
+    /// How long it waits, such as `"24h"`; then the step fails. Default no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub timeout: Option<SignedDuration>,
+}
+
 fn every_cause() -> Vec<Cause> {
     vec![Cause::Failure, Cause::Timeout, Cause::Lost]
 }

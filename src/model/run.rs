@@ -11,7 +11,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Digest, Pipeline, Resource};
+use super::{Digest, FanOut, Pipeline, Resource, Step, StepRecord};
 
 /// A UUID (version 7, so that runs sort by the time they were created), kept through all steps of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -102,48 +102,6 @@ impl RunStatus {
     }
 }
 
-/// Where a step stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum StepStatus {
-    /// Its turn has not come.
-    Pending,
-    /// Its turn has come, but its driver is not connected, or its next attempt is not due.
-    Waiting,
-    /// It was sent to its driver, whose result is awaited.
-    Running,
-    /// Its driver reported success.
-    Succeeded,
-    /// Its driver reported a failure.
-    Failed,
-    /// It will not run.
-    Skipped,
-    /// It was stopped while it ran.
-    Cancelled,
-}
-
-impl StepStatus {
-    /// Whether nothing more can happen.
-    #[must_use]
-    pub fn is_finished(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Skipped | Self::Cancelled)
-    }
-
-    /// The word in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Waiting => "waiting",
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
 /// What a driver says of one attempt.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct DriverResult {
@@ -191,6 +149,17 @@ pub struct ResourceRef {
     pub version: String,
 }
 
+impl From<&Resource> for ResourceRef {
+    fn from(resource: &Resource) -> Self {
+        Self {
+            resource: resource.resource.clone(),
+            name: resource.name.clone(),
+            id: resource.id.clone(),
+            version: resource.version().to_string(),
+        }
+    }
+}
+
 /// What a run was started with; never changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunInput {
@@ -231,6 +200,12 @@ pub struct RunHead {
     /// How it will end, once its `finally` steps are done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<RunStatus>,
+    /// The drivers it went to, in a run without a pipeline: its steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drivers: Vec<String>,
+    /// Which steps that are under way are being stopped.
+    #[serde(default, skip_serializing_if = "Halt::is_none")]
+    pub halt: Halt,
     /// No step goes out until it is resumed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
@@ -240,97 +215,24 @@ pub struct RunHead {
     pub parent: Option<RunId>,
 }
 
-/// One try of a step that has ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Attempt {
-    /// Counts from 1.
-    pub attempt: u32,
-    /// When it was sent first.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub started_at: Option<Timestamp>,
-    /// When its end was recorded.
-    #[schema(value_type = String, format = DateTime)]
-    pub finished_at: Timestamp,
-    /// `succeeded`, or how it ended badly: `failure`, `timeout`, `lost`, `cancelled`.
-    pub outcome: String,
-    /// What the driver said, or what happened.
-    #[serde(default)]
-    pub message: String,
+/// Which open steps of a run that is ending are stopped instead of awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Halt {
+    /// None: what is under way may end.
+    #[default]
+    None,
+    /// All but those marked `finally`.
+    Steps,
+    /// All.
+    All,
 }
 
-/// The record of one step of one run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct StepRecord {
-    /// As in the pipeline; the driver's name in a run without one.
-    pub id: String,
-    /// For people.
-    #[serde(default)]
-    pub name: String,
-    /// Who acts.
-    pub driver: String,
-    /// Where it stands.
-    pub status: StepStatus,
-    /// The attempt under way, or the last one; 0 before the first.
-    pub attempt: u32,
-    /// How often this attempt was sent: more than once if its driver's place on the bus was lost in between.
-    #[serde(default)]
-    pub dispatches: u32,
-    /// The driver's place on the bus to which it was sent last; another one there later never saw this dispatch.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub place: String,
-    /// The bus has confirmed that it keeps the dispatch, so it need not be sent again.
-    #[serde(default)]
-    pub sent: bool,
-    /// The component, if the driver is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub digest: Option<Digest>,
-    /// Why it waits or was skipped.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-    /// When the attempt was sent first.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub started_at: Option<Timestamp>,
-    /// When its result was recorded.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub finished_at: Option<Timestamp>,
-    /// The attempts that have ended, in their order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attempts: Vec<Attempt>,
-    /// Before this time the next attempt does not begin.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub not_before: Option<Timestamp>,
-    /// After this time the attempt under way counts as failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub deadline: Option<Timestamp>,
-    /// What its driver said.
-    pub result: Option<DriverResult>,
-}
-
-impl StepRecord {
-    /// A step whose turn has not come.
-    #[must_use]
-    pub fn pending(id: impl Into<String>, driver: impl Into<String>) -> Self {
-        Self {
-            id: id.into(),
-            name: String::new(),
-            driver: driver.into(),
-            status: StepStatus::Pending,
-            attempt: 0,
-            dispatches: 0,
-            place: String::new(),
-            sent: false,
-            digest: None,
-            reason: String::new(),
-            started_at: None,
-            finished_at: None,
-            attempts: Vec::new(),
-            not_before: None,
-            deadline: None,
-            result: None,
-        }
+impl Halt {
+    /// Whether nothing is stopped.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
+    fn is_none(&self) -> bool {
+        *self == Self::None
     }
 }
 
@@ -343,4 +245,70 @@ pub struct Run {
     pub input: Arc<RunInput>,
     /// In the order of the pipeline; in that of the drivers' names in a run without one.
     pub steps: Vec<StepRecord>,
+}
+
+impl Run {
+    /// The record of a run that was just accepted.
+    #[must_use]
+    pub fn accepted(created_at: Timestamp, event: ResourceEvent, input: RunInput) -> Self {
+        let head = RunHead {
+            id: RunId::new(created_at),
+            status: RunStatus::Pending,
+            message: String::new(),
+            event,
+            pipeline: input.pipeline.as_ref().map(|pipeline| pipeline.name.clone()),
+            resource: ResourceRef::from(&input.resource),
+            created_at,
+            started_at: None,
+            finished_at: None,
+            ending: None,
+            drivers: Vec::new(),
+            halt: Halt::None,
+            paused: false,
+            parent: None,
+        };
+        Self::assemble(head, Arc::new(input), BTreeMap::new())
+    }
+
+    /// A record from its parts, where the steps that nothing has happened to may be left out: they follow from the rest.
+    #[must_use]
+    pub fn assemble(head: RunHead, input: Arc<RunInput>, mut stored: BTreeMap<usize, StepRecord>) -> Self {
+        let fresh: Vec<StepRecord> = match &input.pipeline {
+            Some(pipeline) => pipeline.steps.iter().map(|step| input.fresh_step(step)).collect(),
+            None => head.drivers.iter().map(|driver| input.fresh(driver, driver)).collect(),
+        };
+        let mut place = 0..;
+        let mut taken = |fresh| place.next().and_then(|place| stored.remove(&place)).unwrap_or(fresh);
+        let mut steps: Vec<StepRecord> = fresh.into_iter().map(&mut taken).collect();
+        let mut fanned: Vec<(usize, &StepRecord, &FanOut)> = Vec::new();
+        for (of, record) in steps.iter().enumerate() {
+            fanned.extend(record.fan_out.as_ref().map(|fan_out| (of, record, fan_out)));
+        }
+        // They were put behind each other in the order in which they were fanned out.
+        fanned.sort_by_key(|(_, _, fan_out)| fan_out.first);
+        let items: Vec<StepRecord> =
+            fanned.into_iter().flat_map(|(of, record, fan_out)| record.items(of, fan_out)).collect();
+        steps.extend(items.into_iter().map(taken));
+        Self { head, input, steps }
+    }
+
+    /// The place of the pipeline's step whose policy a step of the run follows: its own, or that of its matrix.
+    #[must_use]
+    pub fn place_in_pipeline(&self, step: usize) -> usize {
+        self.steps.get(step).and_then(|record| record.matrix.as_ref()).map_or(step, |matrix| matrix.of)
+    }
+}
+
+impl RunInput {
+    /// The record of a step of the pipeline that nothing has happened to.
+    #[must_use]
+    pub fn fresh_step(&self, step: &Step) -> StepRecord {
+        StepRecord { name: step.name.clone(), ..self.fresh(&step.id, &step.driver) }
+    }
+
+    /// The record of a step that nothing has happened to.
+    #[must_use]
+    pub fn fresh(&self, id: &str, driver: &str) -> StepRecord {
+        StepRecord { digest: self.digests.get(driver).cloned(), ..StepRecord::pending(id, driver) }
+    }
 }

@@ -1,6 +1,7 @@
 //! How the record of a run lies in the store: a small head, what it was started with, and one entry for every step, so
-//! that a transition writes little. The head is written by every transition; its revision is what fences them.
+//! that a transition writes little; a step that nothing has happened to has none. The head is written by every transition; its revision is what fences them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -17,18 +18,33 @@ pub struct StoredRun {
     pub revision: Revision,
 }
 
-/// The writes that create a run.
+/// The writes that create a run, but for the steps that it carries over from an earlier one.
 pub fn creation(run: &Run) -> Result<Vec<Write>, Error> {
     let id = run.head.id;
-    let mut writes = vec![
+    Ok(vec![
         Write::put(keys::run(id), encode(&run.head)?).if_absent(),
         Write::put(keys::run_input(id), encode(run.input.as_ref())?),
         Write::put(keys::active(id), Vec::new()),
-    ];
-    for (number, step) in run.steps.iter().enumerate() {
-        writes.push(Write::put(keys::run_step(id, number), encode(step)?));
+    ])
+}
+
+/// The most entries and bytes of carried-over steps in one transaction, which every store takes.
+const CARRIED: (usize, usize) = (64, 1 << 20);
+
+/// Writes the steps that a run carries over, which may be more than one transaction takes: before the run is created, so
+/// that it is never seen without them.
+pub async fn carry_over(store: &dyn Store, run: &Run) -> Result<(), Error> {
+    let (mut writes, mut bytes) = (Vec::new(), 0);
+    for (number, step) in run.steps.iter().enumerate().filter(|(_, step)| !step.is_fresh()) {
+        let value = encode(step)?;
+        if writes.len() == CARRIED.0 || (!writes.is_empty() && bytes + value.len() > CARRIED.1) {
+            store.transact(std::mem::take(&mut writes)).await?;
+            bytes = 0;
+        }
+        bytes += value.len();
+        writes.push(Write::put(keys::run_step(run.head.id, number), value));
     }
-    Ok(writes)
+    if writes.is_empty() { Ok(()) } else { store.transact(writes).await.map(drop) }
 }
 
 /// Reads a run's record; `None` if there is none.
@@ -43,8 +59,7 @@ pub async fn load(store: &dyn Store, id: RunId) -> Result<Option<StoredRun>, Err
         let input: RunInput = required(store, &keys::run_input(id)).await?;
         let steps = steps(store, id).await?;
         let head_value: RunHead = decode(&head.key, &head.value)?;
-        seen =
-            Some(StoredRun { run: Run { head: head_value, input: Arc::new(input), steps }, revision: head.revision });
+        seen = Some(StoredRun { run: Run::assemble(head_value, Arc::new(input), steps), revision: head.revision });
     }
 }
 
@@ -56,7 +71,8 @@ pub async fn commit(store: &dyn Store, before: &StoredRun, after: &Run) -> Resul
     let id = after.head.id;
     let mut writes = vec![Write::put(keys::run(id), encode(&after.head)?).if_revision(before.revision)];
     for (number, step) in after.steps.iter().enumerate() {
-        if before.run.steps.get(number) != Some(step) {
+        let known = before.run.steps.get(number);
+        if known != Some(step) && !(known.is_none() && step.is_fresh()) {
             writes.push(Write::put(keys::run_step(id, number), encode(step)?));
         }
     }
@@ -66,13 +82,17 @@ pub async fn commit(store: &dyn Store, before: &StoredRun, after: &Run) -> Resul
     store.transact(writes).await
 }
 
-async fn steps(store: &dyn Store, id: RunId) -> Result<Vec<StepRecord>, Error> {
-    let mut steps = Vec::new();
-    let mut query = List::prefix(keys::run_steps(id), 256);
+/// The steps that something has happened to, by their place.
+async fn steps(store: &dyn Store, id: RunId) -> Result<BTreeMap<usize, StepRecord>, Error> {
+    let mut steps = BTreeMap::new();
+    let prefix = keys::run_steps(id);
+    let mut query = List::prefix(prefix.as_str(), 256);
     loop {
         let page = store.list(query.clone()).await?;
         for entry in &page.entries {
-            steps.push(decode(&entry.key, &entry.value)?);
+            let place = entry.key.strip_prefix(&prefix).and_then(|place| place.parse().ok());
+            let place = place.ok_or_else(|| Error::Damaged(format!("\"{}\" is no key of a step", entry.key)))?;
+            steps.insert(place, decode(&entry.key, &entry.value)?);
         }
         if page.cursor.is_none() {
             return Ok(steps);

@@ -117,6 +117,12 @@ pub enum Refused {
     /// It says that it fits, but its types are others.
     #[error("the component does not fit the contract conveyor:driver: {0}")]
     NotLinkable(String),
+    /// Compiling it takes more than it may.
+    #[error("the component cannot be compiled here: {0}")]
+    CompilerBound(String),
+    /// There is no compiler.
+    #[error("the compiler of components cannot be started: {0}")]
+    CompilerBroken(String),
     /// The compiler does not take it.
     #[error("the component cannot be compiled: {0}")]
     NotCompilable(String),

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, Linker};
 
@@ -31,11 +30,9 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
 }
 
 impl Compiled {
-    /// Compiles and links. It takes seconds and some hundred MiB for a large component, on the thread of the caller.
-    pub(super) fn compile(bytes: &Bytes, linker: &Linker<State>) -> Result<Self, Refused> {
-        let component = Component::from_binary(linker.engine(), bytes)
-            .map_err(|error| Refused::NotCompilable(format!("{error:#}")))?;
-        let linked = linker.instantiate_pre(&component).and_then(DriverPre::new);
+    /// Links a component.
+    pub(super) fn link(component: &Component, linker: &Linker<State>) -> Result<Self, Refused> {
+        let linked = linker.instantiate_pre(component).and_then(DriverPre::new);
         linked.map(|driver| Self(Arc::new(driver))).map_err(|error| Refused::NotLinkable(format!("{error:#}")))
     }
 

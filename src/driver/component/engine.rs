@@ -25,6 +25,9 @@ pub enum StartError {
     /// The machine or the configuration does not suit wasmtime.
     #[error("wasmtime cannot start: {0}")]
     Engine(String),
+    /// The folder of compiled components cannot be used.
+    #[error("the folder of compiled components cannot be used: {0}")]
+    Artifacts(std::io::Error),
     /// There is no thread to be had for the ticker.
     #[error("the thread that interrupts components cannot start: {0}")]
     Ticker(#[from] std::io::Error),
@@ -72,6 +75,11 @@ pub(super) fn start(config: &config::Component) -> Result<Engine, StartError> {
     })?;
     debug_assert_eq!(engine.get_wasm_features(), FEATURES, "admission and the compiler disagree");
     Ok(engine)
+}
+
+/// An engine that only compiles, for the same machine code as every other here.
+pub(super) fn for_compiling() -> Result<Engine, StartError> {
+    Engine::new(&settings()).map_err(|error| StartError::Engine(format!("{error:#}")))
 }
 
 /// Room for as many calls as may run at one time, each as large as it may be: then no call can find the pool empty.

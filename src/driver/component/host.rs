@@ -1,6 +1,7 @@
 //! The host of components: one engine, one linker, and the compiled components.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,11 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 use super::admission::{Inspection, Refused, inspect};
+use super::artifacts::{self, Artifacts};
 use super::cache::Cache;
 use super::call;
 use super::compiled::{Compiled, linker};
+use super::compiler::Compiler;
 use super::engine::{self, StartError, Ticker};
 use super::limits::Limits;
 use super::state::State;
@@ -39,6 +42,8 @@ struct Inner {
     cache: Cache,
     calls: Semaphore,
     compilers: Semaphore,
+    compiler: Compiler,
+    artifacts: Option<Artifacts>,
     _ticker: Ticker,
 }
 
@@ -71,15 +76,31 @@ impl fmt::Debug for ComponentHost {
 }
 
 impl ComponentHost {
-    /// A host that takes components from `blobs`.
+    /// A host that takes components from `blobs` and keeps what it compiled in memory alone.
     ///
     /// # Errors
     /// [`StartError`] if the machine does not suit wasmtime.
     pub fn new(config: &Config, blobs: SharedBlobs) -> Result<Self, StartError> {
+        Self::start(config, blobs, None)
+    }
+
+    /// The same, with a folder for what it compiled, so that the next start compiles nothing.
+    ///
+    /// # Errors
+    /// [`StartError`] if the machine does not suit wasmtime or the folder cannot be used.
+    pub fn with_artifacts(config: &Config, blobs: SharedBlobs, folder: &Path) -> Result<Self, StartError> {
+        Self::start(config, blobs, Some(folder))
+    }
+
+    fn start(config: &Config, blobs: SharedBlobs, folder: Option<&Path>) -> Result<Self, StartError> {
         let engine = engine::start(&config.component)?;
         let linker = linker(&engine).map_err(|error| StartError::Engine(format!("{error:#}")))?;
         let ticker = Ticker::start(&engine, Duration::from_millis(config.component.tick_ms.max(1)))?;
+        let open = |folder| Artifacts::open(folder, &engine, config.component.artifacts);
+        let artifacts = folder.map(open).transpose().map_err(StartError::Artifacts)?;
         let inner = Inner {
+            compiler: Compiler::new(&config.component),
+            artifacts,
             engine,
             linker,
             blobs,
@@ -102,7 +123,7 @@ impl ComponentHost {
         let inspection = off_thread(move || inspect(&upload)).await?;
         let slot = self.inner.cache.slot(&inspection.digest);
         if !slot.initialized() {
-            let compiled = self.compile(bytes).await?;
+            let compiled = self.compile(inspection.digest.clone(), bytes).await?;
             // It is there already if a call of the same component was faster.
             let _ = slot.set(compiled);
         }
@@ -137,14 +158,38 @@ impl ComponentHost {
 
     async fn fetch(&self, digest: &Digest) -> Result<Compiled, LoadError> {
         let bytes = self.inner.blobs.get(digest).await?.ok_or_else(|| LoadError::Absent(digest.clone()))?;
-        self.compile(bytes).await.map_err(|reason| LoadError::Refused { digest: digest.clone(), reason })
+        self.compile(digest.clone(), bytes)
+            .await
+            .map_err(|reason| LoadError::Refused { digest: digest.clone(), reason })
     }
 
-    /// Compiles on a thread of its own, when it is its turn.
-    async fn compile(&self, bytes: Bytes) -> Result<Compiled, Refused> {
+    /// Loads what was compiled before, or compiles, on a thread that may be blocked and when it is its turn.
+    async fn compile(&self, digest: Digest, bytes: Bytes) -> Result<Compiled, Refused> {
         let _turn = self.inner.compilers.acquire().await.map_err(|_| Refused::Interrupted)?;
         let inner = Arc::clone(&self.inner);
-        off_thread(move || Compiled::compile(&bytes, &inner.linker)).await
+        off_thread(move || inner.component(&digest, &bytes)).await
+    }
+}
+
+impl Inner {
+    fn component(&self, digest: &Digest, bytes: &Bytes) -> Result<Compiled, Refused> {
+        if let Some(found) = self.artifacts.as_ref().and_then(|artifacts| artifacts.load(&self.engine, digest)) {
+            return Compiled::link(&found, &self.linker);
+        }
+        let code = self.compiler.compile(&self.engine, bytes)?;
+        let kept = self.artifacts.as_ref().and_then(|artifacts| {
+            let kept = artifacts.keep(digest, &code);
+            kept.inspect_err(|error| tracing::warn!(%digest, %error, "a compiled component cannot be kept")).ok()?;
+            // From the file it takes memory only where it is used.
+            artifacts.load(&self.engine, digest)
+        });
+        let component = match kept {
+            Some(component) => component,
+            None => {
+                artifacts::load(&self.engine, &code).map_err(|error| Refused::NotCompilable(format!("{error:#}")))?
+            }
+        };
+        Compiled::link(&component, &self.linker)
     }
 }
 
@@ -163,7 +208,7 @@ impl From<LoadError> for Failure {
         let text = error.to_string();
         match error {
             LoadError::Blobs(blob::Error::Unavailable(_))
-            | LoadError::Refused { reason: Refused::Interrupted, .. }
+            | LoadError::Refused { reason: Refused::Interrupted | Refused::CompilerBroken(_), .. }
             | LoadError::Stopping => Self::Retryable(text),
             LoadError::Absent(_) | LoadError::Refused { .. } | LoadError::Blobs(blob::Error::Damaged { .. }) => {
                 Self::NotCallable(text)

@@ -8,10 +8,12 @@
 //! This module never decides what happens after a failure, and never runs code that it did not compile itself.
 
 mod admission;
+mod artifacts;
 mod bindings;
 mod cache;
 mod call;
 mod compiled;
+pub(crate) mod compiler;
 mod engine;
 mod host;
 mod limits;

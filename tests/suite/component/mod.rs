@@ -2,6 +2,7 @@
 
 mod admission;
 mod calls;
+mod compiling;
 mod hostile;
 mod logs;
 

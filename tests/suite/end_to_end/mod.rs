@@ -9,3 +9,4 @@ mod kills;
 mod large;
 mod logs;
 mod nats;
+mod policy;

@@ -9,8 +9,7 @@ use conveyor::config::Config;
 use conveyor::engine::{Engine, Parts};
 use conveyor::metrics::Metrics;
 use conveyor::model::{
-    DriverMessage, DriverResult, Pipeline, PipelineEvent, Resource, ResourceEvent, ResourceRef, Run, RunHead, RunId,
-    RunInput, RunStatus, StepRecord, StepResult,
+    DriverMessage, DriverResult, Pipeline, PipelineEvent, Resource, ResourceEvent, Run, RunInput, StepResult,
 };
 use conveyor::store::{MemoryStore, Store as _, runs};
 use serde_json::json;
@@ -24,24 +23,8 @@ const STEPS: usize = 4;
 fn run() -> Run {
     let pipeline = (0..STEPS).fold(Pipeline::new("belt", "app"), |all, step| all.step(format!("s{step}"), "driver"));
     let resource = Resource::new("app", "one", json!({})).on("belt");
-    let steps = pipeline.steps.iter().map(|step| StepRecord::pending(&step.id, &step.driver)).collect();
-    let now = SystemClock.now();
-    let about = ResourceRef { resource: "app".into(), name: "one".into(), id: String::new(), version: "1".into() };
-    let head = RunHead {
-        id: RunId::new(now),
-        status: RunStatus::Pending,
-        message: String::new(),
-        event: ResourceEvent::Create,
-        pipeline: Some("belt".into()),
-        resource: about,
-        created_at: now,
-        started_at: None,
-        finished_at: None,
-        ending: None,
-        paused: false,
-        parent: None,
-    };
-    Run { head, input: Arc::new(RunInput { resource, pipeline: Some(pipeline), digests: [].into() }), steps }
+    let input = RunInput { resource, pipeline: Some(pipeline), digests: [].into() };
+    Run::accepted(SystemClock.now(), ResourceEvent::Create, input)
 }
 
 /// A driver that is asked step by step.

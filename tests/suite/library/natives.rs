@@ -165,3 +165,18 @@ async fn a_step_under_way_is_not_taken_for_lost_by_a_server_that_starts_without_
     assert_eq!((run.steps[0].status, run.steps[0].dispatches), (StepStatus::Succeeded, 1));
     belt.stop().await;
 }
+
+/// They are more than one transition sends to.
+#[tokio::test]
+async fn a_resource_without_a_pipeline_goes_to_a_crowd_of_drivers() {
+    let names: Vec<String> = (0..80).map(|number| format!("driver-{number}")).collect();
+    let builder = names.iter().fold(Conveyor::builder().in_memory(), |builder, name| {
+        builder.driver(name, &["app"], |_| async { Ok(DriverResult::success("seen")) })
+    });
+    let belt = builder.start().await.unwrap();
+    belt.catalog().apply_definition(ResourceDefinition::new("app", json!({}))).await.unwrap();
+    let run = belt.catalog().create_resource(Resource::new("app", "one", json!({}))).await.unwrap().run;
+    let run = tokio::time::timeout(PATIENCE, belt.wait(run)).await.unwrap().unwrap();
+    assert_eq!((run.head.status, run.steps.len()), (RunStatus::Succeeded, names.len()), "{run:#?}");
+    assert!(run.steps.iter().all(|step| step.attempts.len() == 1));
+}

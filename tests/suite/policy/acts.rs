@@ -101,3 +101,39 @@ async fn a_remote_driver_is_told_to_stop_and_its_late_result_is_ignored() {
     server.counted("conveyor_results_rejected_total", "run_finished", 1.0).await;
     assert_eq!(server.run(&id).await, run);
 }
+
+#[tokio::test]
+async fn more_steps_are_carried_over_than_one_transaction_takes() {
+    let workshop = Workshop::open().await;
+    let mut steps: Vec<Value> = (0..150).map(|step| json!({ "id": format!("s{step}"), "driver": "yes" })).collect();
+    steps.push(json!({ "id": "last", "driver": "no" }));
+    let id = workshop.submit(json!(steps)).await;
+    let run = workshop.finished(id).await;
+    let again = workshop.belt.catalog().rerun(id, &RerunFrom::Failed).await.unwrap();
+    let second = workshop.finished(again.run).await;
+    assert_eq!(second.steps[..150], run.steps[..150]);
+    assert_ne!(second.steps[150].started_at, run.steps[150].started_at);
+}
+
+/// A driver that is heard of no more loses its place on the bus when `bus.place_kept_ms` is over.
+#[tokio::test]
+async fn a_remote_driver_that_vanished_is_noticed_and_its_attempt_tried_again() {
+    let nats = NatsServer::start();
+    let server = Server::with(&["--nats", &nats.url()], &[("CONVEYOR_BUS__PLACE_KEPT_MS", "2000")]);
+    server.define("app").await;
+    let retry = json!({ "max_attempts": 2, "backoff": { "initial": "10ms" }, "on": ["lost"] });
+    let steps = json!([{ "id": "only", "driver": "slow", "retry": retry, "timeout": "1h" }]);
+    let pipeline = json!({ "name": "belt", "resource": "app", "steps": steps });
+    assert_eq!(server.post("/pipelines", &pipeline).await.0, StatusCode::CREATED);
+    let yes = Arc::new(|_: &DriverMessage, _: &Resource| DriverResult::success("yes"));
+    let slow = Remote::working(&nats.url(), "slow", Duration::from_hours(1), yes.clone()).await;
+    server.connected(&["slow"]).await;
+    let id = server.submit("one", Some("belt")).await;
+    server.run_that(&id, "is at work", |run| run.steps[0].status == StepStatus::Running).await;
+    drop(slow);
+    let run = server.run_that(&id, "lost its driver", |run| !run.steps[0].attempts.is_empty()).await;
+    assert_eq!(outcomes(&run, 0), ["lost"]);
+    let _back = Remote::working(&nats.url(), "slow", Duration::ZERO, yes).await;
+    let run = server.succeeded(&id).await;
+    assert_eq!(outcomes(&run, 0), ["lost", "succeeded"]);
+}

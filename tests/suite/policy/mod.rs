@@ -1,6 +1,7 @@
 //! What a pipeline may ask for, and acts on runs, on a belt inside the test.
 
 mod acts;
+mod expressions;
 mod steps;
 
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use serde_json::{Value, json};
 
 use crate::support::guest;
 
-/// A belt with a few drivers: `yes`, `no`, `slow` (300 ms), `third` (fails twice, then agrees) and components.
+/// A belt with a few drivers: `yes`, `no`, `slow` (300 ms), `third` (fails twice, then agrees), `list`
+/// (answers a list), `item` (answers its item of a matrix), `odd` (agrees with odd items) and components.
 struct Workshop {
     belt: Conveyor,
     resources: AtomicU32,
@@ -26,6 +28,15 @@ impl Workshop {
         let belt = Conveyor::builder()
             .in_memory()
             .driver("yes", &["app"], |request| async move { Ok(DriverResult::success(request.step)) })
+            .driver("list", &["app"], |_| async { Ok(DriverResult::success("found").with_data(json!([10, 20, 30]))) })
+            .driver("item", &["app"], |request| async move {
+                Ok(DriverResult::success("seen").with_data(request.context.item.unwrap_or_default()))
+            })
+            .driver("odd", &["app"], |request| async move {
+                let item = request.context.item.unwrap_or_default();
+                let odd = item.as_u64().is_some_and(|number| number % 2 == 1);
+                Ok(if odd { DriverResult::success("odd").with_data(item) } else { DriverResult::failure("even") })
+            })
             .driver("no", &["app"], |_| async { Ok(DriverResult::failure("never")) })
             .driver("slow", &["app"], |request| async move {
                 tokio::time::sleep(Duration::from_millis(300)).await;

@@ -2,13 +2,11 @@
 //! forgets everything but the stored record when it crashes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::plan::{Plan, name};
-use conveyor::engine::{Belt, Effect, Event, Input};
+use conveyor::engine::{Belt, Effect, Event, Input, Limits};
 use conveyor::model::{
-    DriverResult, Pipeline, Resource, ResourceEvent, ResourceRef, Run, RunHead, RunId, RunInput, RunStatus, StepRecord,
-    StepStatus,
+    DriverResult, Pipeline, Resource, ResourceEvent, Run, RunInput, RunStatus, StepRecord, StepStatus,
 };
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -74,27 +72,12 @@ pub struct World {
     ended: Option<Run>,
 }
 
+const LIMITS: Limits = Limits { fan_out: 100, result_bytes: 1 << 20 };
+
 fn run(pipeline: Option<Pipeline>) -> Run {
-    let created_at = Timestamp::UNIX_EPOCH;
-    let steps = pipeline.iter().flat_map(|pipeline| &pipeline.steps);
-    let steps = steps.map(|step| StepRecord::pending(&step.id, &step.driver)).collect();
     let resource = Resource::new("app", "one", Value::Null);
-    let about = ResourceRef { resource: "app".into(), name: "one".into(), id: String::new(), version: "1".into() };
-    let head = RunHead {
-        id: RunId::new(created_at),
-        status: RunStatus::Pending,
-        message: String::new(),
-        event: ResourceEvent::Create,
-        pipeline: pipeline.as_ref().map(|pipeline| pipeline.name.clone()),
-        resource: about,
-        created_at,
-        started_at: None,
-        finished_at: None,
-        ending: None,
-        paused: false,
-        parent: None,
-    };
-    Run { head, input: Arc::new(RunInput { resource, pipeline, digests: BTreeMap::new() }), steps }
+    let input = RunInput { resource, pipeline, digests: BTreeMap::new() };
+    Run::accepted(Timestamp::UNIX_EPOCH, ResourceEvent::Create, input)
 }
 
 impl World {
@@ -168,7 +151,7 @@ impl World {
 
     fn belt(&self) -> Belt {
         let now = Timestamp::from_second(self.clock).unwrap();
-        Belt { now, connected: self.places.clone(), listening: self.places.clone() }
+        Belt { now, connected: self.places.clone(), listening: self.places.clone(), limits: LIMITS }
     }
 
     /// As the shell does it: decide, apply, then send what is owed.

@@ -19,7 +19,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("blob", &["model", "clock", "config", "folder"]),
     ("bus", &["model", "clock", "config"]),
     ("log", &["model", "clock", "config", "bus", "metrics", "folder", "sqlite"]),
-    ("driver", &["model", "clock", "config", "metrics", "store", "bus", "blob", "log"]),
+    ("driver", &["model", "clock", "config", "metrics", "folder", "store", "bus", "blob", "log"]),
     ("engine", &["model", "clock", "config", "metrics", "store", "bus"]),
     ("catalog", &["model", "clock", "config", "metrics", "store", "bus", "blob", "log", "driver", "engine"]),
     ("api", &["model", "clock", "config", "metrics", "store", "log", "catalog"]),
@@ -28,7 +28,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &["model", "clock", "config", "metrics", "store", "bus", "blob", "log", "driver", "engine", "catalog"],
     ),
     ("server", &["config", "api", "conveyor"]),
-    ("cli", &["model", "config", "catalog", "server"]),
+    ("cli", &["model", "config", "driver", "catalog", "server"]),
 ];
 
 fn root() -> PathBuf {
