@@ -32,9 +32,9 @@ guests: ## Builds the guest components into plugins/out/
 check: ## Fails on code that is not formatted and on warnings
 	.ci/check
 
-bench: guests ## Measures; builds with optimisations first
+bench: ## Measures, all or ONLY="chain crowd"; builds with optimisations first
 	.ci/tools nats
-	. .ci/env && cargo bench --locked
+	. .ci/env && cargo bench --locked --bench belt -- $(ONLY)
 
 clean: ## Removes all build output, but not the installed tools (they are in .cache/)
 	cargo clean
