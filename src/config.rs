@@ -20,6 +20,9 @@ pub struct Config {
     /// The NATS servers, such as `nats://127.0.0.1:4222`, several separated by commas. Default none: the bus is in
     /// process.
     pub nats: Option<String>,
+    /// The etcd servers, such as `http://127.0.0.1:2379`, several separated by commas: for many nodes, which need NATS as
+    /// well. Default none: the store is in the data folder.
+    pub etcd: Option<String>,
     /// The HTTP API.
     pub api: Api,
     /// The store.
@@ -32,6 +35,8 @@ pub struct Config {
     pub component: Component,
     /// Run logs.
     pub log: Log,
+    /// What many nodes share.
+    pub cluster: Cluster,
 }
 
 impl Default for Config {
@@ -40,12 +45,14 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data: PathBuf::from(".conveyor"),
             nats: None,
+            etcd: None,
             api: Api::default(),
             store: Store::default(),
             bus: Bus::default(),
             engine: Engine::default(),
             component: Component::default(),
             log: Log::default(),
+            cluster: Cluster::default(),
         }
     }
 }
@@ -106,7 +113,8 @@ pub struct Store {
     pub recent_bytes: usize,
     /// The most bytes of one transaction's keys and values. Default 8 MiB.
     pub transaction_bytes: usize,
-    /// The most writes in one transaction. Default 1,024.
+    /// The most writes in one transaction. Default 100, which every backend takes: etcd allows 128 operations, some of
+    /// which are not ours to use.
     pub transaction_writes: usize,
 }
 
@@ -119,7 +127,7 @@ impl Default for Store {
             history: 10_000,
             recent_bytes: 16 << 20,
             transaction_bytes: 8 << 20,
-            transaction_writes: 1_024,
+            transaction_writes: 100,
         }
     }
 }
@@ -282,6 +290,56 @@ impl Default for Log {
             query: 100_000,
             grace_ms: 500,
             heartbeat_ms: 15_000,
+        }
+    }
+}
+
+/// Bounds of what many nodes share: the store in etcd, components and logs in JetStream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cluster {
+    /// How all keys in etcd begin; a slash is put behind it if there is none. Nodes that share a cluster must say the same,
+    /// and two clusters in one etcd must not. Default `/conveyor/`.
+    pub prefix: String,
+    /// How long to wait for an answer of etcd, in ms. Default 5,000.
+    pub timeout_ms: u64,
+    /// How often a silent connection to etcd is tried, in ms; without an answer within 3 s it counts as lost. Servers refuse
+    /// less than 5,000. Default 6,000.
+    pub keep_alive_ms: u64,
+    /// Requests that write to etcd at one time; what comes meanwhile shares the next ones. Default 4.
+    pub writers: usize,
+    /// The most operations in one request: what the etcd servers allow with `--max-txn-ops`. Default 128.
+    pub operations: usize,
+    /// The most bytes of one request: what the etcd servers allow with `--max-request-bytes`. Default 1.5 MiB.
+    pub request_bytes: usize,
+    /// The most keys that one watch remembers, so that it can tell deletions although etcd forgot them; a watch over more
+    /// keys ends with an error then. Default 10,000.
+    pub watched_keys: usize,
+    /// For how long etcd keeps what was overwritten, in ms; 0 leaves that to the servers (`--auto-compaction-retention`).
+    /// Without either etcd fills up. Default 600,000 (10 minutes).
+    pub history_ms: u64,
+    /// The most bytes of all run logs in JetStream; then the oldest lines go. Default 1 GiB.
+    pub log_bytes: u64,
+    /// How long run logs are kept in JetStream, in ms; 0 is for ever. Default 2,592,000,000 (30 days).
+    pub log_age_ms: u64,
+    /// The most bytes of components that a node keeps in its data folder, so that a restart fetches none. Default 1 GiB.
+    pub cache_bytes: u64,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            prefix: "/conveyor/".to_owned(),
+            timeout_ms: 5_000,
+            keep_alive_ms: 6_000,
+            writers: 4,
+            operations: 128,
+            request_bytes: 3 << 19,
+            watched_keys: 10_000,
+            history_ms: 600_000,
+            log_bytes: 1 << 30,
+            log_age_ms: 2_592_000_000,
+            cache_bytes: 1 << 30,
         }
     }
 }

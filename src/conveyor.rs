@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::blob::{FilesystemBlobs, MemoryBlobs, SharedBlobs};
+use crate::blob::{CachedBlobs, FilesystemBlobs, JetStreamBlobs, MemoryBlobs, SharedBlobs};
 use crate::bus::{InProcessBus, JetStreamBus, SharedBus};
 use crate::catalog::{self, Catalog, RunView, Schemas};
 use crate::clock::{SharedClock, SystemClock};
@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::driver::component::ComponentHost;
 use crate::driver::{self, Failure, Manager, NativeDriver, Request};
 use crate::engine::{self, Engine};
-use crate::log::{Keeper, MemoryLogs, SharedLogs, SqliteLogs};
+use crate::log::{JetStreamLogs, Keeper, MemoryLogs, SharedLogs, SqliteLogs};
 use crate::metrics::Metrics;
 use crate::model::{DriverResult, Invalid, RunId};
 use crate::store::{self, MemoryStore, SharedStore, SqliteStore, keys};
@@ -61,6 +61,9 @@ pub enum StartError {
     /// The logs.
     #[error(transparent)]
     Log(#[from] log::Error),
+    /// The settings do not go together.
+    #[error("{0}")]
+    Settings(String),
     /// The component host.
     #[error(transparent)]
     Component(#[from] driver::component::StartError),
@@ -113,8 +116,7 @@ impl Builder {
         let config = Arc::new(self.config);
         let metrics = Arc::new(Metrics::new());
         let clock: SharedClock = Arc::new(SystemClock);
-        let (store, blobs, logs) = if self.memory { in_memory(&config) } else { on_disk(&config).await? };
-        let bus = connect(&config).await?;
+        let Seams { store, bus, blobs, logs } = open(&config, self.memory).await?;
         let host = if self.memory {
             ComponentHost::new(&config, blobs.clone())?
         } else {
@@ -198,26 +200,78 @@ impl Drop for Conveyor {
     }
 }
 
+/// Where everything is kept.
+struct Seams {
+    store: SharedStore,
+    bus: SharedBus,
+    blobs: SharedBlobs,
+    logs: SharedLogs,
+}
+
+async fn open(config: &Arc<Config>, memory: bool) -> Result<Seams, StartError> {
+    let limits = bus::Limits::from(&config.bus);
+    match (&config.etcd, &config.nats) {
+        (Some(_), _) if memory => {
+            Err(StartError::Settings("what is kept in memory cannot be kept in etcd as well: leave one out".to_owned()))
+        }
+        (Some(etcd), Some(nats)) => on_servers(config, etcd, JetStreamBus::connect(nats, limits).await?).await,
+        (Some(_), None) => Err(StartError::Settings(
+            "etcd is given without NATS: many nodes need both, so give --nats URL as well, or leave --etcd out"
+                .to_owned(),
+        )),
+        (None, nats) => {
+            let (store, blobs, logs) = if memory { in_memory(config) } else { on_disk(config).await? };
+            let bus: SharedBus = match nats {
+                Some(servers) => Arc::new(JetStreamBus::connect(servers, limits).await?),
+                None => Arc::new(InProcessBus::new(limits)),
+            };
+            Ok(Seams { store, bus, blobs, logs })
+        }
+    }
+}
+
 fn in_memory(config: &Config) -> (SharedStore, SharedBlobs, SharedLogs) {
     (Arc::new(MemoryStore::new(&config.store)), Arc::new(MemoryBlobs::new()), Arc::new(MemoryLogs::new()))
 }
 
 async fn on_disk(config: &Arc<Config>) -> Result<(SharedStore, SharedBlobs, SharedLogs), StartError> {
     let config = config.clone();
-    let opened = tokio::task::spawn_blocking(move || -> Result<(SharedStore, SharedBlobs, SharedLogs), StartError> {
+    blocking(move || {
         let folder = &config.data;
         // The store is opened first: it holds the lock of the folder.
         let store = SqliteStore::open(folder, &config.store)?;
         let blobs = FilesystemBlobs::open(&folder.join("blobs"))?;
         let logs = SqliteLogs::open(folder, &config.log)?;
-        Ok((Arc::new(store), Arc::new(blobs), Arc::new(logs)))
-    });
-    opened.await.map_err(|error| StartError::Store(store::Error::Unavailable(error.to_string())))?
+        Ok((Arc::new(store) as SharedStore, Arc::new(blobs) as SharedBlobs, Arc::new(logs) as SharedLogs))
+    })
+    .await
 }
 
-async fn connect(config: &Config) -> Result<SharedBus, StartError> {
-    Ok(match &config.nats {
-        Some(servers) => Arc::new(JetStreamBus::connect(servers, bus::Limits::from(&config.bus)).await?),
-        None => Arc::new(InProcessBus::new(bus::Limits::from(&config.bus))),
-    })
+/// Nothing but copies is in the data folder, so any node can be replaced by an empty one.
+#[cfg(feature = "etcd")]
+async fn on_servers(config: &Arc<Config>, etcd: &str, bus: JetStreamBus) -> Result<Seams, StartError> {
+    let store = store::EtcdStore::connect(etcd, &config.store, &config.cluster).await?;
+    if let Err(error) = store::Store::check(&store).await {
+        tracing::warn!(%error, "starting without the store; trying until it answers");
+    }
+    let folder = config.data.join("cache");
+    let copies = blocking(move || Ok(FilesystemBlobs::open(&folder)?)).await?;
+    let timeout = Duration::from_millis(config.bus.timeout_ms);
+    let largest = config.component.upload_bytes;
+    let kept = Arc::new(JetStreamBlobs::new(bus.client(), timeout, largest));
+    let blobs = Arc::new(CachedBlobs::new(kept, copies, config.cluster.cache_bytes));
+    let logs = Arc::new(JetStreamLogs::new(bus.client(), &config.bus, &config.cluster));
+    Ok(Seams { store: Arc::new(store), bus: Arc::new(bus), blobs, logs })
+}
+
+#[cfg(not(feature = "etcd"))]
+async fn on_servers(_: &Arc<Config>, _: &str, _: JetStreamBus) -> Result<Seams, StartError> {
+    Err(StartError::Settings("this Conveyor was built without etcd: build it with the feature `etcd`".to_owned()))
+}
+
+async fn blocking<T: Send + 'static>(
+    open: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    let opened = tokio::task::spawn_blocking(open).await;
+    opened.map_err(|error| StartError::Store(store::Error::Unavailable(error.to_string())))?
 }

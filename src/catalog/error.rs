@@ -115,7 +115,10 @@ impl From<store::Error> for Error {
             store::Error::Conflict { .. } => Code::Conflict,
             store::Error::TooLarge(_) => Code::Invalid,
             store::Error::Unavailable(_) => Code::Unavailable,
-            store::Error::Compacted { .. } | store::Error::Locked(_) | store::Error::Damaged(_) => Code::Internal,
+            store::Error::Compacted { .. }
+            | store::Error::Locked(_)
+            | store::Error::Misconfigured(_)
+            | store::Error::Damaged(_) => Code::Internal,
         };
         Self::new(code, error.to_string())
     }

@@ -75,13 +75,31 @@ impl Catalog {
             }
             None => None,
         };
-        let mut writes = vec![Write::delete(keys::resource(kind, name)).if_revision(revision)];
-        let versions =
-            self.store.list(List::prefix(keys::versions(kind, name), self.config.store.transaction_writes / 2)).await?;
-        writes.extend(versions.entries.into_iter().map(|entry| Write::delete(entry.key)));
+        let writes = vec![Write::delete(keys::resource(kind, name)).if_revision(revision)];
         let run = self.new_run(&resource, pipeline, ResourceEvent::Delete).await?;
         self.accept(&run, writes).await?;
+        if let Err(error) = self.remove_versions(kind, name, revision).await {
+            tracing::warn!(resource = kind, name, %error, "old versions of a deleted resource stay");
+        }
         Ok(Accepted { resource, run: run.head.id })
+    }
+
+    /// Removes the versions of a resource that was deleted: those written up to `last`, because the name may be taken again
+    /// meanwhile. There may be more of them than one transaction takes.
+    async fn remove_versions(&self, kind: &str, name: &str, last: Revision) -> Result<(), store::Error> {
+        let mut query = List::prefix(keys::versions(kind, name), self.config.store.transaction_writes.max(1));
+        loop {
+            let page = self.store.list(query.clone()).await?;
+            let old = page.entries.into_iter().filter(|entry| entry.revision <= last);
+            let writes: Vec<Write> = old.map(|entry| Write::delete(entry.key).if_revision(entry.revision)).collect();
+            if !writes.is_empty() {
+                self.store.transact(writes).await?;
+            }
+            if page.cursor.is_none() {
+                return Ok(());
+            }
+            query = query.after(page.cursor);
+        }
     }
 
     /// The resource as it is now.

@@ -28,6 +28,8 @@ pub struct Flags {
     pub data: Option<PathBuf>,
     /// The NATS servers.
     pub nats: Option<String>,
+    /// The etcd servers.
+    pub etcd: Option<String>,
     /// The configuration file, which then must exist.
     pub file: Option<PathBuf>,
 }
@@ -105,6 +107,9 @@ pub fn load(flags: &Flags, environment: &BTreeMap<String, String>, folder: &Path
     }
     if let Some(nats) = &flags.nats {
         config.nats = Some(nats.clone());
+    }
+    if let Some(etcd) = &flags.etcd {
+        config.etcd = Some(etcd.clone());
     }
     Ok(config)
 }

@@ -24,6 +24,9 @@ pub struct Up {
     /// NATS servers for remote drivers, separated by commas [default: none, the bus is in process].
     #[arg(long, value_name = "URL")]
     nats: Option<String>,
+    /// etcd servers for many nodes, separated by commas; needs --nats [default: none, the store is in the data folder].
+    #[arg(long, value_name = "URL")]
+    etcd: Option<String>,
     /// The configuration file, which then must exist [default: conveyor.toml, if there is one].
     #[arg(long, value_name = "FILE", env = "CONVEYOR_CONFIG")]
     config: Option<PathBuf>,
@@ -31,8 +34,8 @@ pub struct Up {
 
 impl Up {
     pub(super) fn configuration(self) -> Result<crate::config::Config, Error> {
-        let Self { listen, data, nats, config: file } = self;
-        let flags = Flags { listen, data, nats, file };
+        let Self { listen, data, nats, etcd, config: file } = self;
+        let flags = Flags { listen, data, nats, etcd, file };
         settings::load(&flags, &settings::environment(), Path::new("")).map_err(Error::Settings)
     }
 }

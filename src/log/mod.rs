@@ -1,5 +1,6 @@
 //! The logs of runs: append, query, follow.
 
+mod jetstream;
 mod keeper;
 mod memory;
 mod sqlite;
@@ -9,8 +10,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::model::LogLine;
+use crate::model::{LogLine, RunId};
 
+pub use jetstream::JetStreamLogs;
 pub use keeper::Keeper;
 pub use memory::MemoryLogs;
 pub use sqlite::SqliteLogs;
@@ -33,6 +35,10 @@ pub trait Logs: Send + Sync + 'static {
     /// The position of the newest line, kept current: who follows a log waits here and then queries behind the last
     /// position it saw, so that nothing falls between what is stored and what is live.
     fn newest(&self) -> watch::Receiver<u64>;
+
+    /// Removes all lines of these runs, a part at a time, so that appending goes on meanwhile. Runs without lines are no
+    /// error. No position is given twice: lines that come later stand behind those that were removed.
+    async fn remove(&self, runs: &[RunId]) -> Result<(), Error>;
 }
 
 /// A line to append.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, params};
 use tokio::sync::watch;
 
 use super::{Error, Logs, NewLine, Query, StoredLine};
-use crate::model::LogLine;
+use crate::model::{LogLine, RunId};
 use crate::sqlite::{Database, Durability, Failure, Settings, Work, integer, number};
 use crate::{config, folder};
 
@@ -18,8 +18,13 @@ const READERS: usize = 4;
 /// The most calls of `append` in one commit.
 const GROUP: usize = 64;
 
+/// The most lines removed in one commit, so that appends in between wait little.
+const REMOVED: u32 = 1_000;
+
 /// An index ends with the position of its lines, so a query by run or driver is answered in order.
-const MIGRATIONS: &[&str] = &["
+/// `removed` has the greatest position that had been given when lines were removed last, so that none is given again.
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE lines (
         position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
         run TEXT NOT NULL, driver TEXT NOT NULL, pipeline TEXT NOT NULL, step TEXT NOT NULL,
@@ -27,7 +32,12 @@ const MIGRATIONS: &[&str] = &["
     ) STRICT;
     CREATE INDEX lines_by_run ON lines (run);
     CREATE INDEX lines_by_driver ON lines (driver);
-"];
+",
+    "
+    CREATE TABLE removed (last INTEGER NOT NULL) STRICT;
+    INSERT INTO removed (last) VALUES (0);
+",
+];
 
 /// Keeps everything in `logs.db` in its folder, which belongs to the process that has the store of the folder.
 pub struct SqliteLogs {
@@ -64,7 +74,8 @@ impl Logs for SqliteLogs {
         if lines.is_empty() {
             return Ok(());
         }
-        Ok(self.database.write(lines).await?)
+        self.database.write(Job::Append(lines)).await?;
+        Ok(())
     }
 
     async fn query(&self, query: Query) -> Result<Vec<StoredLine>, Error> {
@@ -74,12 +85,27 @@ impl Logs for SqliteLogs {
     fn newest(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
     }
+
+    async fn remove(&self, runs: &[RunId]) -> Result<(), Error> {
+        for run in runs {
+            while self.database.write(Job::Remove(*run)).await? {}
+        }
+        Ok(())
+    }
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         Self::Unavailable(failure.to_string())
     }
+}
+
+/// What the writer thread is asked for.
+enum Job {
+    /// To append lines.
+    Append(Vec<NewLine>),
+    /// To remove some lines of a run.
+    Remove(RunId),
 }
 
 /// What the writer thread does with lines.
@@ -89,21 +115,41 @@ struct Writer {
 }
 
 impl Work for Writer {
-    type Job = Vec<NewLine>;
-    type Answer = ();
+    type Job = Job;
+    /// Whether there may be more to remove.
+    type Answer = bool;
 
     fn load(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let last = connection.query_row("SELECT ifnull(max(position), 0) FROM lines", [], |row| row.get(0))?;
+        let sql = "SELECT max(ifnull((SELECT max(position) FROM lines), 0), (SELECT last FROM removed))";
+        let last = connection.query_row(sql, [], |row| row.get(0))?;
         self.last = number(last);
         self.committed();
         Ok(())
     }
 
-    fn apply(&mut self, connection: &Connection, job: Vec<NewLine>) -> rusqlite::Result<()> {
+    fn apply(&mut self, connection: &Connection, job: Job) -> rusqlite::Result<bool> {
+        match job {
+            Job::Append(lines) => self.append(connection, lines).map(|()| false),
+            Job::Remove(run) => self.remove(connection, run),
+        }
+    }
+
+    fn finish(&mut self, _: &Connection) -> rusqlite::Result<()> {
+        Ok(())
+    }
+
+    fn committed(&mut self) {
+        let last = self.last;
+        self.newest.send_if_modified(|newest| std::mem::replace(newest, last) != last);
+    }
+}
+
+impl Writer {
+    fn append(&mut self, connection: &Connection, lines: Vec<NewLine>) -> rusqlite::Result<()> {
         let sql = "INSERT INTO lines (position, id, run, driver, pipeline, step, timestamp, level, message)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING";
         let mut statement = connection.prepare_cached(sql)?;
-        for NewLine { id, line } in job {
+        for NewLine { id, line } in lines {
             let LogLine { runid, driver, pipeline, step, timestamp, level, message } = line;
             let position = self.last + 1;
             let values = params![integer(position), id, runid, driver, pipeline, step, timestamp, level, message];
@@ -114,13 +160,14 @@ impl Work for Writer {
         Ok(())
     }
 
-    fn finish(&mut self, _: &Connection) -> rusqlite::Result<()> {
-        Ok(())
-    }
-
-    fn committed(&mut self) {
-        let last = self.last;
-        self.newest.send_if_modified(|newest| std::mem::replace(newest, last) != last);
+    /// Removes some lines of a run; says whether there may be more.
+    fn remove(&self, connection: &Connection, run: RunId) -> rusqlite::Result<bool> {
+        let sql = "DELETE FROM lines WHERE position IN (SELECT position FROM lines WHERE run = ?1 LIMIT ?2)";
+        let removed = connection.prepare_cached(sql)?.execute(params![run.to_string(), REMOVED])?;
+        if removed > 0 {
+            connection.prepare_cached("UPDATE removed SET last = ?1")?.execute([integer(self.last)])?;
+        }
+        Ok(removed == REMOVED as usize)
     }
 }
 

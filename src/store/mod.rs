@@ -3,6 +3,8 @@
 //! Backends hold bytes and revisions and know nothing of runs; what the keys are is said in [`keys`], what the values
 //! are in [`runs`] and, for the rest, in the model.
 
+#[cfg(feature = "etcd")]
+mod etcd;
 mod follow;
 pub mod keys;
 mod memory;
@@ -18,6 +20,8 @@ use futures_util::stream::BoxStream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "etcd")]
+pub use etcd::EtcdStore;
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
 
@@ -26,8 +30,8 @@ pub type SharedStore = Arc<dyn Store>;
 
 /// Keys with values, and one history.
 ///
-/// **Order.** Every transaction that commits gets a [`Revision`] greater than all before it, and all its writes carry
-/// that revision. Revisions are the backend's own numbers (etcd: `mod_revision`); nobody may compute with them, only
+/// **Order.** Every transaction that commits gets a [`Revision`] greater than all that were answered before it began, and
+/// all its writes carry that revision; transactions that came at the same time may share one. Revisions are the backend's own numbers (etcd: `mod_revision`); nobody may compute with them, only
 /// compare those of one store.
 ///
 /// **Durability.** When `transact` answers `Ok`, the writes survive a crash of the process and, on a durable backend, of
@@ -221,6 +225,9 @@ pub enum Error {
     /// Another process has the data folder.
     #[error("{0}")]
     Locked(String),
+    /// The address of the backend cannot be used: correct the configuration.
+    #[error("{0}")]
+    Misconfigured(String),
     /// The backend did not answer or cannot write; trying again may help. The outcome of a write is unknown.
     #[error("the store is not available: {0}")]
     Unavailable(String),

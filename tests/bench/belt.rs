@@ -10,6 +10,7 @@ use conveyor::model::{Pipeline, Resource, ResourceDefinition, RunStatus, Step};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::etcd::EtcdServer;
 use crate::guest;
 use crate::place::Place;
 
@@ -25,7 +26,8 @@ impl Belt {
     /// With pipelines `single`, `three`, `ten` and `fan`.
     pub async fn start(place: &Place) -> Arc<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config { nats: place.url(), data: folder.path().to_owned(), ..Config::default() };
+        let etcd = place.etcd.as_ref().map(EtcdServer::url);
+        let config = Config { nats: place.url(), etcd, data: folder.path().to_owned(), ..Config::default() };
         let conveyor = Conveyor::builder().config(config).start().await.unwrap();
         prepare(&conveyor).await;
         let types = ["app".to_owned()];

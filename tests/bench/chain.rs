@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use conveyor::catalog::RunView;
 
 use crate::belt::Belt;
-use crate::floor::{Commits, Hops, wasmtime_call};
+use crate::floor::{Hops, wasmtime_call};
 use crate::place::Place;
 use crate::table::{Latency, Table, Target};
 
@@ -16,7 +16,7 @@ pub async fn measure(table: &mut Table) {
     for place in Place::ALL {
         let place = place();
         let belt = Belt::start(&place).await;
-        let mut commits = Commits::open();
+        let mut commits = place.commits().await;
         let mut hops = match place.url() {
             Some(url) => Some(Hops::open(&url).await),
             None => None,
@@ -29,7 +29,7 @@ pub async fn measure(table: &mut Table) {
             belt.run("three").await;
             runs.push(began.elapsed());
             for _ in 0..5 {
-                commit.push(commits.once());
+                commit.push(commits.once().await);
                 if let Some(hops) = &mut hops {
                     hop.push(hops.once().await);
                 }

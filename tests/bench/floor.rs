@@ -26,8 +26,15 @@ const BACK: usize = 700;
 
 /// What each floor is by itself, nothing else running.
 pub async fn measure(table: &mut Table) {
-    let mut commits = Commits::open();
-    table.latency("floor: one durable SQLite commit", Latency::of((0..SAMPLES).map(|_| commits.once()).collect()));
+    for (name, place) in [("SQLite", Place::in_process as fn() -> Place), ("etcd", Place::cluster)] {
+        let place = place();
+        let mut commits = place.commits().await;
+        let mut samples = Vec::new();
+        for _ in 0..SAMPLES {
+            samples.push(commits.once().await);
+        }
+        table.latency(format!("floor: one durable commit, {name}"), Latency::of(samples));
+    }
     table.latency("floor: bare wasmtime, instantiate and call", wasmtime_call().await);
     for place in [Place::jetstream, Place::jetstream_always] {
         let place = place();
@@ -40,29 +47,43 @@ pub async fn measure(table: &mut Table) {
     }
 }
 
-/// Rows of 500 bytes, each committed with the settings of our store.
-pub struct Commits {
-    database: rusqlite::Connection,
-    next: usize,
-    _folder: TempDir,
+/// Values of 500 bytes, each committed by itself: to SQLite with the settings of our store, or to etcd.
+pub enum Commits {
+    Sqlite { database: rusqlite::Connection, next: usize, _folder: TempDir },
+    Etcd { client: Box<etcd_client::KvClient>, next: usize },
 }
 
 impl Commits {
-    pub fn open() -> Self {
+    pub fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = rusqlite::Connection::open(folder.path().join("floor.db")).unwrap();
         database.pragma_update(None, "journal_mode", "WAL").unwrap();
         database.pragma_update(None, "synchronous", "FULL").unwrap();
         database.execute("CREATE TABLE floor (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID", []).unwrap();
-        Self { database, next: 0, _folder: folder }
+        Self::Sqlite { database, next: 0, _folder: folder }
     }
 
-    pub fn once(&mut self) -> Duration {
-        self.next += 1;
-        let began = Instant::now();
-        let mut insert = self.database.prepare_cached("INSERT INTO floor VALUES (?1, ?2)").unwrap();
-        insert.execute(rusqlite::params![format!("key-{}", self.next), [7_u8; 500]]).unwrap();
-        began.elapsed()
+    pub async fn etcd(url: &str) -> Self {
+        let client = etcd_client::Client::connect([url], None).await.unwrap();
+        Self::Etcd { client: Box::new(client.kv_client()), next: 0 }
+    }
+
+    pub async fn once(&mut self) -> Duration {
+        match self {
+            Self::Sqlite { database, next, .. } => {
+                *next += 1;
+                let began = Instant::now();
+                let mut insert = database.prepare_cached("INSERT INTO floor VALUES (?1, ?2)").unwrap();
+                insert.execute(rusqlite::params![format!("key-{next}"), [7_u8; 500]]).unwrap();
+                began.elapsed()
+            }
+            Self::Etcd { client, next } => {
+                *next += 1;
+                let began = Instant::now();
+                client.put(format!("floor/{next}"), [7_u8; 500], None).await.unwrap();
+                began.elapsed()
+            }
+        }
     }
 }
 

@@ -11,6 +11,9 @@
 mod belt;
 mod chain;
 mod crowd;
+#[path = "../suite/support/etcd.rs"]
+#[allow(dead_code)]
+mod etcd;
 mod fan;
 mod floor;
 #[path = "../suite/support/guest.rs"]

@@ -13,8 +13,8 @@ use crate::table::{Latency, Table, Target};
 const STORED: usize = 1_000_000;
 const RUNS: usize = 300;
 
-/// Runs written by one transaction: several keys each, and a transaction takes 1,024.
-const TOGETHER: usize = 100;
+/// Runs written by one transaction: several keys each, and a transaction takes 100.
+const TOGETHER: usize = 16;
 
 pub async fn measure(table: &mut Table) {
     let place = Place::in_process();
@@ -30,14 +30,17 @@ pub async fn measure(table: &mut Table) {
     table.slower(format!("step beside {STORED} stored runs, in process, SQLite"), many, none.p50, Target::AtMost(1.1));
 }
 
+/// Tasks that write; their transactions share commits.
+const WRITERS: usize = 20;
+
 /// Writes finished runs as the engine leaves them: resource, version, and the run's record.
 async fn fill(store: &SharedStore, template: &Arc<Run>) {
     let mut writers = tokio::task::JoinSet::new();
-    for writer in 0..4 {
+    for writer in 0..WRITERS {
         let (store, template) = (store.clone(), template.clone());
         writers.spawn(async move {
-            for batch in 0..STORED / TOGETHER / 4 {
-                let first = (writer * STORED / TOGETHER / 4 + batch) * TOGETHER;
+            for batch in 0..STORED / TOGETHER / WRITERS {
+                let first = (writer * (STORED / TOGETHER / WRITERS) + batch) * TOGETHER;
                 let writes = (first..first + TOGETHER).flat_map(|number| finished(&template, number)).collect();
                 store.transact(writes).await.unwrap();
             }

@@ -51,6 +51,12 @@ impl JetStreamBus {
         }
         Ok(bus)
     }
+
+    /// The connection, for what else is kept on the servers. It outlives the bus and reconnects by itself.
+    #[must_use]
+    pub fn client(&self) -> async_nats::Client {
+        self.link.client.clone()
+    }
 }
 
 #[async_trait]

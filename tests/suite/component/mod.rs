@@ -6,13 +6,12 @@ mod compiling;
 mod hostile;
 mod logs;
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use conveyor::blob::{Blobs, Error};
+use conveyor::blob::{BlobInfo, Blobs, Error, MemoryBlobs};
 use conveyor::config::Config;
 use conveyor::driver::component::{ComponentDriver, ComponentHost};
 use conveyor::driver::{Failure, Line, LogSink, Reconciler, Request};
@@ -24,21 +23,27 @@ use tokio::sync::mpsc::Receiver;
 /// Blobs that count how often they are asked.
 #[derive(Default)]
 struct Shelf {
-    blobs: Mutex<HashMap<Digest, Bytes>>,
+    blobs: MemoryBlobs,
     gets: AtomicUsize,
 }
 
 #[async_trait]
 impl Blobs for Shelf {
     async fn put(&self, bytes: Bytes) -> Result<Digest, Error> {
-        let digest = Digest::of(&bytes);
-        self.blobs.lock().unwrap().insert(digest.clone(), bytes);
-        Ok(digest)
+        self.blobs.put(bytes).await
     }
 
     async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
         self.gets.fetch_add(1, Ordering::SeqCst);
-        Ok(self.blobs.lock().unwrap().get(digest).cloned())
+        self.blobs.get(digest).await
+    }
+
+    async fn list(&self, after: Option<Digest>, limit: usize) -> Result<Vec<BlobInfo>, Error> {
+        self.blobs.list(after, limit).await
+    }
+
+    async fn delete(&self, digest: &Digest) -> Result<(), Error> {
+        self.blobs.delete(digest).await
     }
 }
 

@@ -1,32 +1,53 @@
 //! What every log must do. A backend joins with a function that opens it and a line `backend!`.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 use conveyor::config;
-use conveyor::log::{Logs as _, MemoryLogs, NewLine, Query, SharedLogs, SqliteLogs, StoredLine};
-use conveyor::model::LogLine;
-use tempfile::TempDir;
+use conveyor::log::{JetStreamLogs, Logs as _, MemoryLogs, NewLine, Query, SharedLogs, SqliteLogs, StoredLine};
+use conveyor::model::{LogLine, RunId};
+use jiff::Timestamp;
+
+use crate::support::nats::NatsServer;
 
 /// An open log and what must outlive it.
 struct Backend {
     logs: SharedLogs,
-    _folder: Option<TempDir>,
+    _kept: Option<Box<dyn Any + Send>>,
 }
 
 async fn memory() -> Backend {
-    Backend { logs: Arc::new(MemoryLogs::new()), _folder: None }
+    Backend { logs: Arc::new(MemoryLogs::new()), _kept: None }
 }
 
 async fn sqlite() -> Backend {
     let folder = tempfile::tempdir().unwrap();
-    Backend { logs: Arc::new(SqliteLogs::open(folder.path(), &config::Log::default()).unwrap()), _folder: Some(folder) }
+    Backend {
+        logs: Arc::new(SqliteLogs::open(folder.path(), &config::Log::default()).unwrap()),
+        _kept: Some(Box::new(folder)),
+    }
+}
+
+async fn jetstream() -> Backend {
+    let server = NatsServer::start();
+    Backend { logs: Arc::new(on(&server).await), _kept: Some(Box::new(server)) }
+}
+
+async fn on(server: &NatsServer) -> JetStreamLogs {
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let logs = JetStreamLogs::new(client, &config::Bus::default(), &config::Cluster::default());
+    // A line can be appended once the stream is there.
+    let context = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let made = async { while context.get_stream("run-logs").await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(20), made).await.unwrap();
+    logs
 }
 
 macro_rules! backend {
     ($open:ident) => {
         backend! { $open: lines_come_back_as_they_arrived, a_redelivered_line_is_stored_once, all_conditions_hold,
-            a_follower_misses_nothing }
+            a_follower_misses_nothing, what_was_removed_is_gone_and_no_position_comes_again }
     };
     ($open:ident: $($case:ident),*) => {
         mod $open {
@@ -40,6 +61,7 @@ macro_rules! backend {
 
 backend!(memory);
 backend!(sqlite);
+backend!(jetstream);
 
 async fn lines_come_back_as_they_arrived(backend: Backend) {
     let logs = &backend.logs;
@@ -145,6 +167,27 @@ async fn a_follower_misses_nothing(backend: Backend) {
     }
 }
 
+async fn what_was_removed_is_gone_and_no_position_comes_again(backend: Backend) {
+    let logs = &backend.logs;
+    let runs = [RunId::new(Timestamp::now()), RunId::new(Timestamp::now()), RunId::new(Timestamp::now())];
+    let [first, second, third] = runs.map(|run| run.to_string());
+    // Some more than go in one part.
+    let many: Vec<_> = (0..2_500).map(|number| line(&format!("first {number}"), &first, "d", "p")).collect();
+    logs.append(many).await.unwrap();
+    logs.append(vec![line("second", &second, "d", "p"), line("third", &third, "d", "p")]).await.unwrap();
+    let newest = *logs.newest().borrow();
+    logs.remove(&[]).await.unwrap();
+    logs.remove(&[runs[0], runs[2], RunId::new(Timestamp::now())]).await.unwrap();
+    assert_eq!(messages(&logs.query(everything()).await.unwrap()), ["second"]);
+    let of_first = Query { run: Some(first.clone()), ..everything() };
+    assert_eq!(logs.query(of_first.clone()).await.unwrap(), []);
+    assert_eq!(*logs.newest().borrow(), newest);
+    logs.append(vec![line("late", &first, "d", "p")]).await.unwrap();
+    let late = logs.query(of_first).await.unwrap();
+    assert_eq!(messages(&late), ["late"]);
+    assert!(late[0].position > newest);
+}
+
 #[tokio::test]
 async fn a_log_opened_again_goes_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -157,6 +200,40 @@ async fn a_log_opened_again_goes_on() {
     assert_eq!(*logs.newest().borrow(), newest);
     logs.append(vec![line("2", "r", "d", "p"), line("3", "r", "d", "p")]).await.unwrap();
     assert_eq!(messages(&logs.query(everything()).await.unwrap()), ["1", "2", "3"]);
+    // Nor does it forget how far it was when the newest lines are removed.
+    let run = RunId::new(Timestamp::now());
+    logs.append(vec![line("4", &run.to_string(), "d", "p")]).await.unwrap();
+    let newest = *logs.newest().borrow();
+    logs.remove(&[run]).await.unwrap();
+    drop(logs);
+    assert_eq!(*open().newest().borrow(), newest);
+}
+
+/// What one node appends, the others hear of and can read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_follow_each_other() {
+    let mut server = NatsServer::start();
+    let (one, other) = (on(&server).await, on(&server).await);
+    let mut newest = other.newest();
+    for turn in 0..3_u64 {
+        one.append(vec![line(&turn.to_string(), "r", "d", "p"), line(&format!("x{turn}"), "s", "d", "p")])
+            .await
+            .unwrap();
+        let wanted = (turn + 1) * 2;
+        let heard = tokio::time::timeout(Duration::from_secs(20), newest.wait_for(|newest| *newest >= wanted)).await;
+        heard.unwrap().unwrap();
+        let of_run = Query { run: Some("r".into()), after: turn * 2, ..everything() };
+        assert_eq!(messages(&other.query(of_run).await.unwrap()), [turn.to_string()]);
+    }
+    // A server that comes back with nothing has a stream again as soon as somebody appends.
+    server.wipe_and_restart();
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while let Err(error) = one.append(vec![line("again", "r", "d", "p")]).await {
+        assert!(std::time::Instant::now() < until, "{error}");
+    }
+    assert_eq!(messages(&other.query(everything()).await.unwrap()), ["again"]);
+    let heard = tokio::time::timeout(Duration::from_secs(20), newest.wait_for(|newest| *newest == 1)).await;
+    heard.unwrap().unwrap();
 }
 
 /// The message is the id.

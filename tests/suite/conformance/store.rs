@@ -1,21 +1,29 @@
 //! What every store must do. A backend joins with a function that opens it and a line `backend!`.
 
+mod differential;
+#[cfg(feature = "etcd")]
+mod etcd_server;
 mod listing;
 mod model;
 mod sqlite_file;
 mod transactions;
 mod watches;
 
+use std::any::Any;
 use std::sync::Arc;
 
 use conveyor::config;
+#[cfg(feature = "etcd")]
+use conveyor::store::EtcdStore;
 use conveyor::store::{MemoryStore, Revision, SharedStore, SqliteStore, Write};
-use tempfile::TempDir;
+
+#[cfg(feature = "etcd")]
+use crate::support::etcd::EtcdServer;
 
 /// An open store and what must outlive it.
 struct Backend {
     store: SharedStore,
-    _folder: Option<TempDir>,
+    _kept: Option<Box<dyn Any + Send>>,
 }
 
 impl Backend {
@@ -31,13 +39,20 @@ fn limits() -> config::Store {
 }
 
 async fn memory(limits: config::Store) -> Backend {
-    Backend { store: Arc::new(MemoryStore::new(&limits)), _folder: None }
+    Backend { store: Arc::new(MemoryStore::new(&limits)), _kept: None }
 }
 
 async fn sqlite(limits: config::Store) -> Backend {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteStore::open(folder.path(), &limits).unwrap());
-    Backend { store, _folder: Some(folder) }
+    Backend { store, _kept: Some(Box::new(folder)) }
+}
+
+#[cfg(feature = "etcd")]
+async fn etcd(limits: config::Store) -> Backend {
+    let server = EtcdServer::start();
+    let store = EtcdStore::connect(&server.url(), &limits, &config::Cluster::default()).await.unwrap();
+    Backend { store: Arc::new(store), _kept: Some(Box::new(server)) }
 }
 
 macro_rules! backend {
@@ -65,3 +80,5 @@ macro_rules! backend {
 
 backend!(memory);
 backend!(sqlite);
+#[cfg(feature = "etcd")]
+backend!(etcd);

@@ -195,10 +195,10 @@ pub(super) fn replay(entries: Vec<Entry>, changes: Vec<Change>) -> Vec<Entry> {
     entries.into_values().filter(|entry| !entry.key.ends_with("\u{10ffff}\u{10ffff}")).collect()
 }
 
-async fn next(watch: &mut Watch) -> Change {
+pub(super) async fn next(watch: &mut Watch) -> Change {
     tokio::time::timeout(PATIENCE, watch.next()).await.expect("nothing was told").unwrap().unwrap()
 }
 
-fn change(key: &str, value: Option<&str>, revision: Revision) -> Change {
+pub(super) fn change(key: &str, value: Option<&str>, revision: Revision) -> Change {
     Change { key: key.to_owned(), value: value.map(|value| value.to_owned().into()), revision }
 }
