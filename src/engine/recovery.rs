@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::Parts;
 use super::quiet::{Drivers, Quiet};
 use super::sequencer::Workers;
+use super::worker::Look;
 use crate::bus::{Health, Place};
 use crate::model::RunId;
 use crate::store::{self, List, Page, keys};
@@ -103,7 +104,7 @@ impl Sweep {
             for run in runs(&page) {
                 count += 1;
                 if self.quiet.concerned(run, drivers) {
-                    self.workers.look(run).await;
+                    self.workers.look(Look { run, revision: None }).await;
                 }
             }
             if page.cursor.is_none() {
@@ -135,7 +136,7 @@ impl Sweep {
         let (mut resting, mut keys) = (Vec::new(), Vec::new());
         for run in runs(page) {
             match self.quiet.of(run) {
-                None => self.workers.look(run).await,
+                None => self.workers.look(Look { run, revision: None }).await,
                 Some(rest) => {
                     resting.push((run, rest.revision));
                     keys.push(keys::run(run));
@@ -143,10 +144,11 @@ impl Sweep {
             }
         }
         let heads = self.parts.store.get_many(keys).await?;
-        for ((run, revision), head) in resting.into_iter().zip(heads) {
-            if head.is_none_or(|head| head.revision != revision) {
+        for ((run, known), head) in resting.into_iter().zip(heads) {
+            let revision = head.map(|head| head.revision);
+            if revision != Some(known) {
                 self.quiet.wake(run);
-                self.workers.look(run).await;
+                self.workers.look(Look { run, revision }).await;
             }
         }
         Ok(())

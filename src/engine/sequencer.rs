@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::quiet::Quiet;
-use super::worker::{Job, Worker};
+use super::worker::{Job, Look, Worker};
 use super::{Parts, recovery};
 use crate::bus::{self, Consumer, Delivery, Stream, subject};
 use crate::metrics::Metrics;
@@ -35,7 +35,7 @@ pub(super) struct Workers {
 struct Queues {
     jobs: mpsc::Sender<Job>,
     /// Runs to look at, apart from the jobs: many of them must not keep events waiting.
-    looks: mpsc::Sender<RunId>,
+    looks: mpsc::Sender<Look>,
 }
 
 impl Engine {
@@ -79,9 +79,9 @@ impl Workers {
     }
 
     /// Has the worker of a run look whether anything is owed; waits while it has enough to look at.
-    pub(super) async fn look(&self, run: RunId) {
-        if let Some(queues) = self.of(run) {
-            let _ = queues.looks.send(run).await;
+    pub(super) async fn look(&self, look: Look) {
+        if let Some(queues) = self.of(look.run) {
+            let _ = queues.looks.send(look).await;
         }
     }
 
@@ -103,6 +103,7 @@ async fn intake(parts: Parts, workers: Workers, stop: CancellationToken) {
     while let Some(mut subscription) = bus::subscribed(&parts.bus, &consumer, &stop).await {
         loop {
             let delivery = tokio::select! {
+                biased;
                 () = stop.cancelled() => return accept_all(&parts, &workers, subscription).await,
                 delivery = subscription.next() => delivery,
             };

@@ -19,7 +19,7 @@ use crate::bus::{self, Delivery, Health, Place};
 use crate::metrics::{DriverOutcome, Metrics};
 use crate::model::{DriverReport, DriverResult, Run, RunId, RunStatus, StepStatus};
 use crate::store::runs::StoredRun;
-use crate::store::{self, runs};
+use crate::store::{self, Revision, runs};
 
 /// What a worker is told.
 pub(super) enum Job {
@@ -29,6 +29,15 @@ pub(super) enum Job {
     Report(Box<DriverReport>, Delivery),
     /// Somebody else committed a transition of a run.
     Changed(RunId, Delivery),
+}
+
+/// Look whether anything is owed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    /// The run.
+    pub run: RunId,
+    /// The revision of its record, if that was read: a memory of another one is old.
+    pub revision: Option<Revision>,
 }
 
 /// How often a transition that lost its compare-and-swap is decided again before its event is given back.
@@ -83,22 +92,25 @@ impl Worker {
     pub(super) async fn run(
         mut self,
         mut jobs: mpsc::Receiver<Job>,
-        mut looks: mpsc::Receiver<RunId>,
+        mut looks: mpsc::Receiver<Look>,
         halt: CancellationToken,
     ) {
         loop {
             let pause = self.pause();
             let job = tokio::select! {
+                // In this order and not by chance, so that a simulated world that is played again goes the same way. What
+                // is due is bounded, so it starves no job; that looks do not starve is seen to below.
+                biased;
                 () = halt.cancelled() => return,
                 () = tokio::time::sleep(pause) => {
                     self.look_at_due().await;
                     continue;
                 }
-                Some(run) = looks.recv() => {
-                    self.look(run).await;
+                job = jobs.recv() => job,
+                Some(look) = looks.recv() => {
+                    self.on_look(look).await;
                     continue;
                 }
-                job = jobs.recv() => job,
             };
             match job {
                 None => return,
@@ -108,6 +120,9 @@ impl Worker {
                     self.on_event(&delivery, run, input).await;
                 }
                 Some(Job::Changed(run, delivery)) => self.on_change(run, &delivery).await,
+            }
+            if let Ok(look) = looks.try_recv() {
+                self.on_look(look).await;
             }
         }
     }
@@ -122,10 +137,7 @@ impl Worker {
 
     async fn look_at_due(&mut self) {
         let now = self.parts.clock.now();
-        while let Some(&(due, run)) = self.wakes.first() {
-            if due > now {
-                return;
-            }
+        while let Some(&(_, run)) = self.wakes.first().filter(|(due, _)| *due <= now) {
             self.wakes.pop_first();
             self.look(run).await;
         }
@@ -143,6 +155,14 @@ impl Worker {
         let pause = Duration::from_millis(self.parts.config.engine.sweep_ms);
         let due = self.parts.clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX);
         self.wakes.insert((due, run));
+    }
+
+    async fn on_look(&mut self, Look { run, revision }: Look) {
+        let known = self.cache.get(&run).map(|kept| kept.stored.revision);
+        if known.is_some_and(|known| revision.is_some_and(|revision| revision != known)) {
+            self.cache.remove(&run);
+        }
+        self.look(run).await;
     }
 
     /// Somebody else committed a transition: what is kept here is old.
@@ -385,6 +405,7 @@ impl Worker {
                 Effect::Broadcast => settled.extend((0..kept.stored.run.steps.len()).map(|step| (step, 1))),
             }
         }
+        settled.sort_unstable();
         settled
     }
 

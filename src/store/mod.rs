@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,6 +25,9 @@ use serde::de::DeserializeOwned;
 pub use etcd::EtcdStore;
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
+
+/// How many reads of [`Store::get_many`] are under way at one time where they are single ones.
+const TOGETHER: usize = 32;
 
 /// A store that several owners share.
 pub type SharedStore = Arc<dyn Store>;
@@ -49,11 +53,8 @@ pub trait Store: Send + Sync + 'static {
     /// The entries at many keys, in the order of the keys. Each is read as by [`Store::get`]: together they need not be one
     /// state of the store.
     async fn get_many(&self, keys: Vec<String>) -> Result<Vec<Option<Entry>>, Error> {
-        let mut entries = Vec::with_capacity(keys.len());
-        for key in keys {
-            entries.push(self.get(&key).await?);
-        }
-        Ok(entries)
+        let entry = |key: String| async move { self.get(&key).await };
+        stream::iter(keys).map(entry).buffered(TOGETHER).try_collect().await
     }
 
     /// The entries whose keys begin with the prefix, in the order asked for, at most `limit` of them. An empty page

@@ -25,7 +25,7 @@ impl Place {
 
     /// JetStream as its defaults are not: every message on disk before it is confirmed.
     pub fn jetstream_always() -> Self {
-        let nats = Some(NatsServer::start_syncing());
+        let nats = Some(NatsServer::with("sync_interval: always"));
         Self { name: "JetStream with sync_interval: always, SQLite", nats, etcd: None }
     }
 

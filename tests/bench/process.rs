@@ -26,7 +26,7 @@ pub fn computed(process: u32) -> Duration {
 }
 
 /// Runs a section in a process of its own and gives what it printed: lines of a name and a number.
-pub fn run_child(section: &str, arguments: &[&str]) -> impl Fn(&str) -> f64 {
+pub fn run_child(section: &str, arguments: &[&str]) -> impl Fn(&str) -> f64 + use<> {
     let output = Command::new(std::env::current_exe().unwrap())
         .args([CHILD, section])
         .args(arguments)

@@ -9,6 +9,7 @@ use crate::support::guest;
 
 mod engines;
 mod natives;
+mod resting;
 
 #[path = "../../examples/embed.rs"]
 mod embed;

@@ -17,27 +17,21 @@ pub struct NatsServer {
     directory: TempDir,
     port: u16,
     process: Option<Child>,
-    /// Whether every message is on disk before it is confirmed.
-    syncing: bool,
+    settings: &'static str,
 }
 
 impl NatsServer {
     /// Starts one; fails the test when there is no binary.
     pub fn start() -> Self {
-        Self::start_as(false)
+        Self::with("")
     }
 
-    /// Starts one with `sync_interval: always`. Only the benchmark does.
-    #[cfg(not(test))]
-    pub fn start_syncing() -> Self {
-        Self::start_as(true)
-    }
-
-    fn start_as(syncing: bool) -> Self {
+    /// Starts one with these settings of JetStream, such as `sync_interval: always`.
+    pub fn with(settings: &'static str) -> Self {
         for _ in 0..10 {
             // Between the test for a free port and the server's start another process may take it: then another port.
             let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap().port();
-            let mut server = Self { directory: TempDir::new().unwrap(), port, process: None, syncing };
+            let mut server = Self { directory: TempDir::new().unwrap(), port, process: None, settings };
             if server.run() {
                 return server;
             }
@@ -81,19 +75,17 @@ impl NatsServer {
     fn run(&mut self) -> bool {
         let binary = std::env::var_os("NATS_SERVER").map_or_else(|| PathBuf::from("nats-server"), PathBuf::from);
         let port = self.port.to_string();
-        let mut command = Command::new(&binary);
-        command.args(["-a", "127.0.0.1", "-p", &port]);
-        if self.syncing {
-            let file = self.directory.path().join("nats.conf");
-            let store = self.directory.path().display();
-            let text = format!("jetstream {{ store_dir: {store:?}, sync_interval: always }}");
-            std::fs::write(&file, text).unwrap();
-            command.arg("-c").arg(file);
-        } else {
-            command.args(["-js", "-sd"]).arg(self.directory.path());
-        }
-        let mut process =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap_or_else(|error| {
+        let configuration = self.directory.path().join("nats.conf");
+        let text = format!("jetstream {{\n store_dir: {:?}\n {}\n}}\n", self.directory.path(), self.settings);
+        std::fs::write(&configuration, text).unwrap();
+        let mut process = Command::new(&binary)
+            .args(["-a", "127.0.0.1", "-p", &port, "-c"])
+            .arg(configuration)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| {
                 panic!("{} cannot be started: {error}; `make test` sets NATS_SERVER to a binary", binary.display())
             });
         let deadline = Instant::now() + START;
