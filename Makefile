@@ -6,6 +6,8 @@ SHELL := /bin/bash
 # Named in one place because every host build must name the examples: they bring in the development dependencies, whose
 # features reach down into wasmtime. Without them cargo builds wasmtime a second time for the tests.
 HOST_BUILD := cargo build --locked --bins --examples
+# The build of etcd's client generates code with it. Always the same one: another one would build the client anew.
+export PROTOC := $(CURDIR)/.cache/protoc/bin/protoc
 # Some recipes share build folders, and cargo uses all cores by itself.
 .NOTPARALLEL:
 
@@ -15,11 +17,12 @@ help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: guests ## Runs a pipeline of three components over this project's own lock file
+	.ci/tools protoc
 	$(HOST_BUILD)
 	.ci/demo
 
 test: guests ## Runs all tests: those of the guests, then those of the host
-	.ci/tools nats
+	.ci/tools nats protoc etcd
 	.ci/test-guests
 	$(HOST_BUILD)
 	. .ci/env && cargo test --locked --doc
@@ -30,10 +33,11 @@ guests: ## Builds the guest components into plugins/out/
 	.ci/build-guests
 
 check: ## Fails on code that is not formatted and on warnings
+	.ci/tools protoc
 	.ci/check
 
 bench: ## Measures, all or ONLY="chain crowd"; builds with optimisations first
-	.ci/tools nats
+	.ci/tools nats protoc etcd
 	. .ci/env && cargo bench --locked --bench belt -- $(ONLY)
 
 clean: ## Removes all build output, but not the installed tools (they are in .cache/)

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 /// The whole configuration. [`Config::default`] runs on one machine with nothing else.
@@ -35,6 +36,8 @@ pub struct Config {
     pub component: Component,
     /// Run logs.
     pub log: Log,
+    /// For how long what is finished is kept.
+    pub retention: Retention,
     /// What many nodes share.
     pub cluster: Cluster,
 }
@@ -52,6 +55,7 @@ impl Default for Config {
             engine: Engine::default(),
             component: Component::default(),
             log: Log::default(),
+            retention: Retention::default(),
             cluster: Cluster::default(),
         }
     }
@@ -75,7 +79,8 @@ pub struct Api {
     pub streams: usize,
     /// The most entries on a page of a list. Default 500.
     pub page: usize,
-    /// The most run records read to fill one filtered page of `GET /runs`. Default 10,000.
+    /// The most entries of indexes and heads of runs looked at for one page of `GET /runs`; the page then has a cursor and may
+    /// have few runs. Default 10,000.
     pub scan: usize,
     /// How long open requests may go on after the signal to stop, in ms. Default 10,000.
     pub drain_ms: u64,
@@ -217,7 +222,7 @@ pub struct Component {
     pub tick_ms: u64,
     /// Calls of all components at one time. Default 64.
     pub concurrency: usize,
-    /// Calls of one driver at one time. Default 16.
+    /// Calls of one driver at one time, of all nodes together. Default 16.
     pub driver_concurrency: usize,
     /// Compiled components kept in memory. Default 64.
     pub cache: usize,
@@ -294,6 +299,49 @@ impl Default for Log {
     }
 }
 
+/// For how long what is finished is kept. Runs under way are never removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// How long a run is kept after its end, in ms, with its steps and its log; 0 keeps it for ever. Default
+    /// 2,592,000,000 (30 days).
+    pub runs_max_age_ms: u64,
+    /// The most finished runs that are kept, those that were created last; 0 is no bound. Default 100,000.
+    pub runs_max_count: usize,
+    /// How long a run stays after its end even if it is one too many, in ms, so that whoever waits for it can read how it
+    /// ended. Default 600,000 (10 minutes).
+    pub runs_min_age_ms: u64,
+    /// How long a blob that nothing needs is kept, in ms; 0 keeps it for ever. Default 3,600,000 (1 hour).
+    pub blob_grace_ms: u64,
+    /// For how long an idempotency key stands for its first request, in ms; 0 is for ever. Default 86,400,000 (24 hours).
+    pub idempotency_ms: u64,
+    /// The pause between two looks for what is too old, in ms; 0 never looks. Default 600,000 (10 minutes).
+    pub interval_ms: u64,
+    /// The most things removed between two pauses. Default 25.
+    pub batch: usize,
+    /// For how long one process claims the work of removal before it says so again, in ms; another takes over when the
+    /// claim has run out. Default 60,000.
+    pub claim_ms: u64,
+    /// How long removal rests after each batch and each page it has read, so that steps go first, in ms. Default 50.
+    pub pause_ms: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            runs_max_age_ms: 30 * 86_400_000,
+            runs_max_count: 100_000,
+            runs_min_age_ms: 600_000,
+            blob_grace_ms: 3_600_000,
+            idempotency_ms: 86_400_000,
+            interval_ms: 600_000,
+            batch: 25,
+            claim_ms: 60_000,
+            pause_ms: 50,
+        }
+    }
+}
+
 /// Bounds of what many nodes share: the store in etcd, components and logs in JetStream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -318,6 +366,9 @@ pub struct Cluster {
     /// For how long etcd keeps what was overwritten, in ms; 0 leaves that to the servers (`--auto-compaction-retention`).
     /// Without either etcd fills up. Default 600,000 (10 minutes).
     pub history_ms: u64,
+    /// How long a node holds what one node is enough for (looking for what runs are owed, storing log lines) when it says
+    /// nothing any more, in ms; it says so four times as often. Default 2,000, so that its work is taken up within 5 s.
+    pub lease_ms: u64,
     /// The most bytes of all run logs in JetStream; then the oldest lines go. Default 1 GiB.
     pub log_bytes: u64,
     /// How long run logs are kept in JetStream, in ms; 0 is for ever. Default 2,592,000,000 (30 days).
@@ -337,6 +388,7 @@ impl Default for Cluster {
             request_bytes: 3 << 19,
             watched_keys: 10_000,
             history_ms: 600_000,
+            lease_ms: 2_000,
             log_bytes: 1 << 30,
             log_age_ms: 2_592_000_000,
             cache_bytes: 1 << 30,
@@ -344,11 +396,42 @@ impl Default for Cluster {
     }
 }
 
+impl Retention {
+    /// How long a run is kept after its end; `None` for ever.
+    #[must_use]
+    pub fn runs_max_age(&self) -> Option<SignedDuration> {
+        unless_zero(self.runs_max_age_ms)
+    }
+
+    /// How long a blob that nothing needs is kept; `None` for ever.
+    #[must_use]
+    pub fn blob_grace(&self) -> Option<SignedDuration> {
+        unless_zero(self.blob_grace_ms)
+    }
+
+    /// For how long an idempotency key stands for its first request; `None` for ever.
+    #[must_use]
+    pub fn idempotency(&self) -> Option<SignedDuration> {
+        unless_zero(self.idempotency_ms)
+    }
+}
+
+fn unless_zero(ms: u64) -> Option<SignedDuration> {
+    // More than can be counted is as good as for ever.
+    (ms > 0).then(|| i64::try_from(ms).map(SignedDuration::from_millis).ok()).flatten()
+}
+
 impl Config {
     /// The wall-clock time of one call of a component.
     #[must_use]
     pub fn wall_time(&self) -> Duration {
         Duration::from_millis(self.component.wall_time_ms)
+    }
+
+    /// How long a lease lasts that nobody renews.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.cluster.lease_ms.max(100))
     }
 
     /// After how long an unanswered delivery comes again.

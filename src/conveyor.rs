@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::blob::{CachedBlobs, FilesystemBlobs, JetStreamBlobs, MemoryBlobs, SharedBlobs};
@@ -19,6 +20,7 @@ use crate::engine::{self, Engine};
 use crate::log::{JetStreamLogs, Keeper, MemoryLogs, SharedLogs, SqliteLogs};
 use crate::metrics::Metrics;
 use crate::model::{DriverResult, Invalid, RunId};
+use crate::retention::{self, Retention};
 use crate::store::{self, MemoryStore, SharedStore, SqliteStore, keys};
 use crate::{blob, bus, log};
 
@@ -30,6 +32,7 @@ pub struct Conveyor {
     engine: Engine,
     manager: Manager,
     keeper: tokio::task::JoinHandle<()>,
+    retention: tokio::task::JoinHandle<()>,
     stop_drivers: CancellationToken,
     stop_engine: CancellationToken,
 }
@@ -171,11 +174,12 @@ impl Conveyor {
         self.engine.stopped().await;
         // It ends with the engine's token; that it panicked would be in the log.
         let _ = (&mut self.keeper).await;
+        let _ = (&mut self.retention).await;
     }
 
     async fn run(catalog: Catalog, natives: Vec<NativeDriver>) -> Self {
         let (stop_drivers, stop_engine) = (CancellationToken::new(), CancellationToken::new());
-        let Catalog { store, bus, logs, host, clock, metrics, config, .. } = catalog.clone();
+        let Catalog { store, bus, blobs, logs, host, clock, metrics, config, .. } = catalog.clone();
         let parts =
             driver::Parts { store: store.clone(), bus: bus.clone(), metrics: metrics.clone(), config: config.clone() };
         let mut manager = Manager::start(&parts, host, natives, &stop_drivers);
@@ -186,10 +190,24 @@ impl Conveyor {
             tracing::warn!("not every driver has its place yet; starting without");
         }
         unfinished.disarm();
+        let retention = Retention::new(retention::Parts {
+            store: store.clone(),
+            blobs,
+            logs: logs.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            config: config.clone(),
+        });
+        let retention = tokio::spawn(retention.run(stop_engine.clone()));
         let keeper = Keeper { bus: bus.clone(), logs, metrics: metrics.clone(), config: config.clone() };
-        let keeper = tokio::spawn(keeper.run(stop_engine.clone()));
+        let keeper = if config.etcd.is_some() {
+            let duty = store::lease::hold(store.clone(), "log-keeper", config.lease(), stop_engine.clone());
+            tokio::spawn(keep_in_turn(keeper, duty, stop_engine.clone()))
+        } else {
+            tokio::spawn(keeper.run(stop_engine.clone()))
+        };
         let engine = Engine::start(engine::Parts { store, bus, clock, metrics, config }, stop_engine.clone());
-        Self { catalog, engine, manager, keeper, stop_drivers, stop_engine }
+        Self { catalog, engine, manager, keeper, retention, stop_drivers, stop_engine }
     }
 }
 
@@ -198,6 +216,27 @@ impl Drop for Conveyor {
         self.stop_drivers.cancel();
         self.stop_engine.cancel();
     }
+}
+
+/// Keeps logs while this node is the one that does: two at one time would store the lines of one run out of their order.
+async fn keep_in_turn(keeper: Keeper, mut duty: watch::Receiver<bool>, stop: CancellationToken) {
+    while let Some(Ok(())) = stop.run_until_cancelled(wait(&mut duty, true)).await {
+        let turn = stop.child_token();
+        let work = keeper.clone().run(turn.clone());
+        tokio::pin!(work);
+        tokio::select! {
+            () = &mut work => {}
+            _ = wait(&mut duty, false) => {
+                turn.cancel();
+                work.await;
+            }
+        }
+    }
+}
+
+/// Waits until a duty is ours, or not any more.
+async fn wait(duty: &mut watch::Receiver<bool>, ours: bool) -> Result<(), watch::error::RecvError> {
+    duty.wait_for(|held| *held == ours).await.map(drop)
 }
 
 /// Where everything is kept.

@@ -15,6 +15,7 @@ mod folder;
 pub mod log;
 pub mod metrics;
 pub mod model;
+pub mod retention;
 pub mod server;
 mod sqlite;
 pub mod store;

@@ -75,6 +75,8 @@ pub struct Metrics {
     pub store_up: Gauge,
     /// Log lines stored.
     pub log_lines: Counter,
+    /// What was removed because it was old or one too many, by kind: `run`, `blob`, `idempotency_key`.
+    pub removed: Family<Kind, Counter>,
     /// HTTP requests, by route and status.
     pub requests: Durations<Request>,
     /// Open log streams.
@@ -114,6 +116,7 @@ impl Metrics {
             bus_up: Gauge::default(),
             store_up: Gauge::default(),
             log_lines: Counter::default(),
+            removed: Family::default(),
             requests: Family::new_with_constructor(durations),
             streams: Gauge::default(),
         };
@@ -175,6 +178,7 @@ impl Metrics {
         registry.register("bus_up", "1 if the bus can be reached", self.bus_up.clone());
         registry.register("store_up", "1 if the store takes writes", self.store_up.clone());
         registry.register("log_lines", "Log lines stored", self.log_lines.clone());
+        registry.register("retention_removed", "What was removed as too old or one too many", self.removed.clone());
         registry.register("http_request_duration_seconds", "HTTP requests, by route and status", self.requests.clone());
         registry.register("log_streams", "Open log streams", self.streams.clone());
     }

@@ -51,6 +51,7 @@ impl From<catalog::Error> for ApiError {
             | Code::RunActive
             | Code::NoApprovalAwaited
             | Code::DriverIsRemote
+            | Code::IdempotencyConflict
             | Code::Conflict
             | Code::TooMany => StatusCode::CONFLICT,
             Code::ComponentRefused => StatusCode::UNPROCESSABLE_ENTITY,

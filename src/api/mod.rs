@@ -12,6 +12,7 @@ mod logs;
 mod pipelines;
 mod resources;
 mod router;
+mod run_query;
 mod runs;
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::error::{ApiError, ErrorBody};
-use super::extract::{Params, Payload, Segments};
+use super::extract::{IdempotencyKey, Params, Payload, Segments};
 use super::{Items, PageQuery, State};
 use crate::catalog::Accepted;
 use crate::model::Resource;
@@ -45,13 +45,17 @@ pub(super) fn accepted_body(message: &str, accepted: &Accepted) -> AcceptedBody 
 }
 
 /// Accepts a new resource and starts a run with event `create`.
-#[utoipa::path(post, path = "/resources", tag = "resources", request_body = Resource,
+#[utoipa::path(post, path = "/resources", tag = "resources", params(IdempotencyKey), request_body = Resource,
     responses((status = 201, body = AcceptedBody), (status = "4XX", body = ErrorBody)))]
 pub async fn create(
     Shared(state): Shared<State>,
+    key: IdempotencyKey,
     Payload(resource): Payload<Resource>,
 ) -> Result<(StatusCode, Json<AcceptedBody>), ApiError> {
-    let accepted = state.catalog.create_resource(resource).await?;
+    let accepted = match key.once(&state.catalog)? {
+        Some(once) => once.create_resource(resource).await?,
+        None => state.catalog.create_resource(resource).await?,
+    };
     Ok((StatusCode::CREATED, Json(accepted_body("Resource created successfully", &accepted))))
 }
 
@@ -96,26 +100,34 @@ pub async fn get_version(
 
 /// Makes a new version and starts a run with event `update`.
 #[utoipa::path(put, path = "/resources/{type}/{name}", tag = "resources",
-    params(("type" = String, Path), ("name" = String, Path)), request_body = Resource,
+    params(("type" = String, Path), ("name" = String, Path), IdempotencyKey), request_body = Resource,
     responses((status = 200, body = UpdatedBody), (status = "4XX", body = ErrorBody)))]
 pub async fn update(
     Shared(state): Shared<State>,
     Segments((kind, name)): Segments<(String, String)>,
+    key: IdempotencyKey,
     Payload(resource): Payload<Resource>,
 ) -> Result<Json<UpdatedBody>, ApiError> {
-    let Accepted { resource, run } = state.catalog.update_resource(&kind, &name, resource).await?;
+    let Accepted { resource, run } = match key.once(&state.catalog)? {
+        Some(once) => once.update_resource(&kind, &name, resource).await?,
+        None => state.catalog.update_resource(&kind, &name, resource).await?,
+    };
     Ok(Json(UpdatedBody { resource, runid: run.to_string() }))
 }
 
 /// Removes a resource and tells its drivers with event `delete`. A body, because the Go client reads one after every
 /// call (wire protocol 3.6).
 #[utoipa::path(delete, path = "/resources/{type}/{name}", tag = "resources",
-    params(("type" = String, Path), ("name" = String, Path)),
-    responses((status = 200, body = AcceptedBody), (status = 404, body = ErrorBody)))]
+    params(("type" = String, Path), ("name" = String, Path), IdempotencyKey),
+    responses((status = 200, body = AcceptedBody), (status = "4XX", body = ErrorBody)))]
 pub async fn delete(
     Shared(state): Shared<State>,
     Segments((kind, name)): Segments<(String, String)>,
+    key: IdempotencyKey,
 ) -> Result<Json<AcceptedBody>, ApiError> {
-    let accepted = state.catalog.delete_resource(&kind, &name).await?;
+    let accepted = match key.once(&state.catalog)? {
+        Some(once) => once.delete_resource(&kind, &name).await?,
+        None => state.catalog.delete_resource(&kind, &name).await?,
+    };
     Ok(Json(accepted_body("Resource deleted successfully", &accepted)))
 }

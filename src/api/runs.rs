@@ -7,38 +7,18 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, ErrorBody};
-use super::extract::{Params, Payload, Segments};
+use super::extract::{IdempotencyKey, Params, Payload, Segments};
 use super::resources::{AcceptedBody, accepted_body};
+use super::run_query::RunQuery;
 use super::{Items, State};
-use crate::catalog::{Answer, Code, Error, Paging, RerunFrom, RunFilter, RunView};
-use crate::model::{RunHead, RunId, RunStatus};
-
-/// Which runs.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct RunQuery {
-    /// Of this pipeline.
-    pub pipeline: Option<String>,
-    /// `pending`, `running`, `succeeded`, `failed` or `cancelled`.
-    pub status: Option<RunStatus>,
-    /// `TYPE/NAME`, or `NAME` of any type.
-    pub resource: Option<String>,
-    /// The most items.
-    pub limit: Option<usize>,
-    /// The cursor of the part before.
-    pub cursor: Option<String>,
-}
+use crate::catalog::{Answer, Code, Error, RerunFrom, RunView};
+use crate::model::{RunHead, RunId};
 
 /// The runs, newest first.
 #[utoipa::path(get, path = "/runs", tag = "runs", params(RunQuery),
     responses((status = 200, body = Items<RunHead>), (status = "4XX", body = ErrorBody)))]
-pub async fn list(
-    Shared(state): Shared<State>,
-    Params(query): Params<RunQuery>,
-) -> Result<Json<Items<RunHead>>, ApiError> {
-    let filter = RunFilter { pipeline: query.pipeline, status: query.status, resource: query.resource };
-    let paging = Paging { limit: query.limit, cursor: query.cursor };
+pub async fn list(Shared(state): Shared<State>, query: RunQuery) -> Result<Json<Items<RunHead>>, ApiError> {
+    let (filter, paging) = query.split();
     Ok(Json(state.catalog.runs(&filter, paging).await?.into()))
 }
 
@@ -135,19 +115,25 @@ pub struct RerunQuery {
 }
 
 /// Starts a new run over the same resource and pipeline as an ended one had; the old one is its `parent`.
-#[utoipa::path(post, path = "/runs/{id}/rerun", tag = "runs", params(("id" = String, Path), RerunQuery),
+#[utoipa::path(post, path = "/runs/{id}/rerun", tag = "runs",
+    params(("id" = String, Path), RerunQuery, IdempotencyKey),
     responses((status = 201, body = AcceptedBody), (status = "4XX", body = ErrorBody)))]
 pub async fn rerun(
     Shared(state): Shared<State>,
     Segments(id): Segments<String>,
     Params(query): Params<RerunQuery>,
+    key: IdempotencyKey,
 ) -> Result<(StatusCode, Json<AcceptedBody>), ApiError> {
     let from = match query.from.as_deref() {
         None | Some("failed") => RerunFrom::Failed,
         Some("start") => RerunFrom::Start,
         Some(step) => RerunFrom::Step(step.to_owned()),
     };
-    let accepted = state.catalog.rerun(run_id(&id)?, &from).await?;
+    let (catalog, run) = (&state.catalog, run_id(&id)?);
+    let accepted = match key.once(catalog)? {
+        Some(once) => once.rerun(run, &from).await?,
+        None => catalog.rerun(run, &from).await?,
+    };
     Ok((StatusCode::CREATED, Json(accepted_body("Run started again", &accepted))))
 }
 

@@ -1,11 +1,14 @@
 //! Acting on runs: each act is a decision of the core, committed here and announced to the engine, which sends what is
 //! owed after it.
 
+use serde::Serialize;
+
+use super::once::Memory;
 use super::{Accepted, Catalog, Code, Error};
 use crate::bus::{Message, subject};
 use crate::engine::{self, Answer, Input, Rejected};
 use crate::model::{PipelineEvent, Run, RunHead, RunId, RunInput, StepRecord, StepResult, StepStatus};
-use crate::store::{self, runs};
+use crate::store::{self, removal, runs};
 
 /// How often a lost compare-and-swap is tried again before the caller is told.
 const TRIES: usize = 16;
@@ -14,7 +17,7 @@ const TRIES: usize = 16;
 const MAX_ANSWER: usize = 4_096;
 
 /// Which steps a repeated run does again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum RerunFrom {
     /// All of them.
     Start,
@@ -59,6 +62,10 @@ impl Catalog {
     /// Starts a new run over the same resource and the same pipeline as an ended one had, with the components as they
     /// are now. Steps that are not done again are carried over with their results.
     pub async fn rerun(&self, id: RunId, from: &RerunFrom) -> Result<Accepted, Error> {
+        self.repeat(id, from, None).await
+    }
+
+    pub(super) async fn repeat(&self, id: RunId, from: &RerunFrom, memory: Option<&Memory>) -> Result<Accepted, Error> {
         let parent = self.run(id).await?;
         if !parent.head.status.is_finished() {
             let text = format!("run {id} has not ended: wait for its end, or cancel it first");
@@ -67,7 +74,12 @@ impl Catalog {
         let again = again(&parent, from)?;
         let run = self.repetition(&parent, &again).await?;
         runs::carry_over(self.store.as_ref(), &run).await?;
-        self.accept(&run, Vec::new()).await?;
+        let accepted = self.accept(&run, Vec::new(), memory).await;
+        if accepted.as_ref().is_err_and(|error| error.code == Code::Conflict) {
+            // The run will never be there; that its steps are left behind would only be a waste.
+            let _ = removal::remove_steps(self.store.as_ref(), run.head.id).await;
+        }
+        accepted?;
         Ok(Accepted { resource: run.input.resource.clone(), run: run.head.id })
     }
 

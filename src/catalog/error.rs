@@ -43,6 +43,8 @@ pub enum Code {
     DriverIsRemote,
     /// The component cannot be accepted.
     ComponentRefused,
+    /// The idempotency key was used for another request.
+    IdempotencyConflict,
     /// Somebody else changed it at the same time.
     Conflict,
     /// A bound would be passed.
@@ -75,6 +77,7 @@ impl Code {
             Self::DriverNotFound => "driver_not_found",
             Self::DriverIsRemote => "driver_is_remote",
             Self::ComponentRefused => "component_refused",
+            Self::IdempotencyConflict => "idempotency_conflict",
             Self::Conflict => "conflict",
             Self::TooMany => "too_many",
             Self::Unavailable => "unavailable",

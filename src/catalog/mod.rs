@@ -6,8 +6,10 @@ mod acts;
 mod definitions;
 mod drivers;
 mod error;
+mod once;
 mod pipelines;
 mod resources;
+mod run_filter;
 mod runs;
 mod schema;
 mod telemetry;
@@ -19,12 +21,14 @@ use serde::de::DeserializeOwned;
 pub use acts::RerunFrom;
 pub use drivers::{DriverKind, DriverView};
 pub use error::{Code, Error};
+pub use once::Once;
 pub use resources::Accepted;
-pub use runs::{RunFilter, RunView};
+pub use run_filter::RunFilter;
+pub use runs::RunView;
 pub use telemetry::Readiness;
 
 pub use crate::engine::Answer;
-pub(crate) use schema::Schemas;
+pub use schema::Schemas;
 
 use crate::blob::SharedBlobs;
 use crate::bus::SharedBus;
@@ -55,7 +59,7 @@ pub struct Catalog {
     /// Every bound.
     pub config: Arc<Config>,
     /// Compiled schemas of definitions.
-    pub(crate) schemas: Schemas,
+    pub schemas: Schemas,
 }
 
 /// A part of a list.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::once::Memory;
 use super::{Catalog, Code, Error, Listing, Paging};
 use crate::engine;
 use crate::model::{Digest, Driver, Pipeline, Resource, ResourceEvent, Run, RunId, RunInput, check_name};
@@ -18,7 +19,11 @@ pub struct Accepted {
 
 impl Catalog {
     /// Accepts a new resource and starts a run with event `create`.
-    pub async fn create_resource(&self, mut resource: Resource) -> Result<Accepted, Error> {
+    pub async fn create_resource(&self, resource: Resource) -> Result<Accepted, Error> {
+        self.create(resource, None).await
+    }
+
+    pub(super) async fn create(&self, mut resource: Resource, memory: Option<&Memory>) -> Result<Accepted, Error> {
         if resource.resource.is_empty() {
             return Err(Error::new(
                 Code::Invalid,
@@ -32,7 +37,7 @@ impl Catalog {
         let head =
             Write::put(keys::resource(&resource.resource, &resource.name), store::encode(&resource)?).if_absent();
         let run = self.new_run(&resource, pipeline, ResourceEvent::Create).await?;
-        match self.accept(&run, vec![head, version(&resource)?]).await {
+        match self.accept(&run, vec![head, version(&resource)?], memory).await {
             Err(error) if error.code == Code::Conflict => {
                 let (name, kind) = (&resource.name, &resource.resource);
                 let text =
@@ -44,7 +49,17 @@ impl Catalog {
     }
 
     /// Accepts a new version of a resource and starts a run with event `update`.
-    pub async fn update_resource(&self, kind: &str, name: &str, mut resource: Resource) -> Result<Accepted, Error> {
+    pub async fn update_resource(&self, kind: &str, name: &str, resource: Resource) -> Result<Accepted, Error> {
+        self.update(kind, name, resource, None).await
+    }
+
+    pub(super) async fn update(
+        &self,
+        kind: &str,
+        name: &str,
+        mut resource: Resource,
+        memory: Option<&Memory>,
+    ) -> Result<Accepted, Error> {
         let (before, revision) = self.stored_resource(kind, name).await?;
         for (field, said, path) in [("resource", &mut resource.resource, kind), ("name", &mut resource.name, name)] {
             if said.is_empty() {
@@ -61,12 +76,16 @@ impl Catalog {
         resource.metadata.insert("version".to_owned(), (before.version() + 1).to_string());
         let head = Write::put(keys::resource(kind, name), store::encode(&resource)?).if_revision(revision);
         let run = self.new_run(&resource, pipeline, ResourceEvent::Update).await?;
-        self.accept(&run, vec![head, version(&resource)?]).await?;
+        self.accept(&run, vec![head, version(&resource)?], memory).await?;
         Ok(Accepted { resource, run: run.head.id })
     }
 
     /// Removes a resource and starts a run with event `delete`, so that its drivers can clean up.
     pub async fn delete_resource(&self, kind: &str, name: &str) -> Result<Accepted, Error> {
+        self.remove(kind, name, None).await
+    }
+
+    pub(super) async fn remove(&self, kind: &str, name: &str, memory: Option<&Memory>) -> Result<Accepted, Error> {
         let (resource, revision) = self.stored_resource(kind, name).await?;
         // A resource whose pipeline is gone must be removable: then every driver of its type is told.
         let pipeline = match resource.pipeline_name() {
@@ -77,7 +96,7 @@ impl Catalog {
         };
         let writes = vec![Write::delete(keys::resource(kind, name)).if_revision(revision)];
         let run = self.new_run(&resource, pipeline, ResourceEvent::Delete).await?;
-        self.accept(&run, writes).await?;
+        self.accept(&run, writes, memory).await?;
         if let Err(error) = self.remove_versions(kind, name, revision).await {
             tracing::warn!(resource = kind, name, %error, "old versions of a deleted resource stay");
         }
@@ -182,7 +201,10 @@ impl Catalog {
     }
 
     /// Commits the change and its run together, then announces the run. A lost announcement is made again by the engine.
-    pub(super) async fn accept(&self, run: &Run, mut writes: Vec<Write>) -> Result<(), Error> {
+    pub(super) async fn accept(&self, run: &Run, mut writes: Vec<Write>, memory: Option<&Memory>) -> Result<(), Error> {
+        if let Some(memory) = memory {
+            writes.extend(memory.writes(run)?);
+        }
         writes.extend(runs::creation(run)?);
         self.store.transact(writes).await?;
         self.metrics.runs_accepted.inc();

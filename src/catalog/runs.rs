@@ -3,20 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Catalog, Code, Error, Listing, Paging};
-use crate::model::{Pipeline, Run, RunHead, RunId, RunStatus, StepRecord};
-use crate::store::{self, List, keys, runs};
-
-/// Which runs.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RunFilter {
-    /// Of this pipeline.
-    pub pipeline: Option<String>,
-    /// That stand so.
-    pub status: Option<RunStatus>,
-    /// About this resource: `TYPE/NAME`, or `NAME` of any type.
-    pub resource: Option<String>,
-}
+use super::{Catalog, Code, Error, Listing, Paging, RunFilter};
+use crate::model::{Pipeline, Run, RunHead, RunId, StepRecord};
+use crate::store::index::{self, Walk};
+use crate::store::{self, keys, runs};
 
 /// A run's whole record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -36,18 +26,6 @@ impl From<Run> for RunView {
     }
 }
 
-impl RunFilter {
-    fn takes(&self, head: &RunHead) -> bool {
-        let about = |wanted: &str| match wanted.split_once('/') {
-            Some((kind, name)) => head.resource.resource == kind && head.resource.name == name,
-            None => head.resource.name == wanted,
-        };
-        self.pipeline.as_ref().is_none_or(|pipeline| head.pipeline.as_ref() == Some(pipeline))
-            && self.status.is_none_or(|status| head.status == status)
-            && self.resource.as_deref().is_none_or(about)
-    }
-}
-
 impl Catalog {
     /// The run's whole record.
     pub async fn run(&self, id: RunId) -> Result<Run, Error> {
@@ -58,33 +36,46 @@ impl Catalog {
     /// The runs that fit, newest first. A part may hold fewer than `limit`, even none, and still have a cursor: only so
     /// many records are read for one answer.
     pub async fn runs(&self, filter: &RunFilter, paging: Paging) -> Result<Listing<RunHead>, Error> {
+        filter.check()?;
         let limit = self.page(paging.limit);
+        let (least, mut below) = filter.ids();
+        if let Some(cursor) = paging.cursor {
+            below = below.min(read_cursor(&cursor)?);
+        }
+        let mut walk = self.walk(filter, limit).await?.between(least, below);
         let mut items = Vec::new();
-        let mut read = 0;
-        let mut cursor = paging.cursor.map(|id| format!("{}{id}", keys::RUNS));
-        loop {
-            let query = List::prefix(keys::RUNS, limit).descending().after(cursor);
-            let page = self.store.list(query).await?;
-            read += page.entries.len();
-            for entry in &page.entries {
-                let head: RunHead = store::decode(&entry.key, &entry.value)?;
+        while items.len() < limit && walk.looked_at() < self.config.api.scan && walk.position().is_some() {
+            for head in walk.next(limit - items.len(), self.config.api.scan).await? {
+                if !filter.may_take(&head) {
+                    continue;
+                }
+                let head: RunHead = store::decode(keys::RUNS, &head)?;
                 if filter.takes(&head) {
-                    let id = head.id;
                     items.push(head);
-                    if items.len() == limit {
-                        let more =
-                            page.cursor.is_some() || page.entries.last().is_some_and(|last| last.key != entry.key);
-                        return Ok(Listing { items, cursor: more.then(|| id.to_string()) });
-                    }
                 }
             }
-            cursor = page.cursor;
-            if cursor.is_none() || read >= self.config.api.scan {
-                let cursor = cursor.and_then(|key| key.strip_prefix(keys::RUNS).map(str::to_owned));
-                return Ok(Listing { items, cursor });
-            }
         }
+        Ok(Listing { items, cursor: walk.position().map(|id| id.to_string()) })
     }
+
+    /// The shortest way past every run that fits.
+    async fn walk(&self, filter: &RunFilter, limit: usize) -> Result<Walk<'_>, Error> {
+        let store = self.store.as_ref();
+        let mut indexes = filter.indexes();
+        if !indexes.is_empty() && !index::is_complete(store).await? {
+            // Runs of an earlier Conveyor are still being written into the indexes, except for this one.
+            indexes = filter.active().into_iter().collect();
+        }
+        if !indexes.is_empty() {
+            return Ok(Walk::indexes(store, indexes, limit));
+        }
+        Ok(Walk::all(store, limit))
+    }
+}
+
+fn read_cursor(cursor: &str) -> Result<RunId, Error> {
+    let text = || format!("cursor: {cursor:?} is none: give back the cursor of the part before as it came");
+    cursor.parse().map_err(|_| Error::new(Code::Invalid, text()))
 }
 
 pub(super) fn not_found(id: RunId) -> Error {

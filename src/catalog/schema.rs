@@ -17,7 +17,7 @@ const KEPT: usize = 256;
 
 /// Schemas that were compiled, by definition. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Schemas(Arc<Mutex<HashMap<String, Compiled>>>);
+pub struct Schemas(Arc<Mutex<HashMap<String, Compiled>>>);
 
 /// A schema and what was made of it.
 struct Compiled {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::output::{self, Format};
 use super::run::resolve;
-use super::{Context, Error, Exit};
+use super::{Context, Error, Exit, Once};
 
 /// Which run to end, and why.
 #[derive(Debug, Args)]
@@ -27,6 +27,8 @@ pub struct Rerun {
     /// needs it.
     #[arg(long, default_value = "failed", value_name = "failed|start|STEP")]
     from: String,
+    #[command(flatten)]
+    once: Once,
 }
 
 /// A step that waits for somebody's word.
@@ -63,7 +65,8 @@ pub(super) async fn plain(verb: &str, id: &str, context: &Context) -> Result<Exi
 }
 
 pub(super) async fn rerun(rerun: &Rerun, context: &Context) -> Result<Exit, Error> {
-    act("rerun", &rerun.id, &[("from", &rerun.from)], context).await
+    let context = Context { client: context.client.under(rerun.once.key.clone()), output: context.output };
+    act("rerun", &rerun.id, &[("from", &rerun.from)], &context).await
 }
 
 async fn act(verb: &str, id: &str, query: &[(&str, &str)], context: &Context) -> Result<Exit, Error> {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::manifest::{self, Document, Kind};
 use super::output::{Action, Done};
-use super::{Context, Error, Exit};
+use super::{Context, Error, Exit, Once};
 
 /// The server's code for a resource that is there already.
 const EXISTS: &str = "resource_exists";
@@ -20,6 +20,9 @@ pub struct Apply {
     /// YAML or JSON with one or more documents; `-` is stdin. May be given more than once.
     #[arg(short, long = "file", value_name = "FILE", required = true, num_args = 1..)]
     files: Vec<PathBuf>,
+    /// One for every resource is made of it.
+    #[command(flatten)]
+    once: Once,
 }
 
 pub(super) async fn run(apply: &Apply, context: &Context) -> Result<Exit, Error> {
@@ -40,7 +43,7 @@ pub(super) async fn run(apply: &Apply, context: &Context) -> Result<Exit, Error>
     let mut done = Vec::new();
     let mut stopped = None;
     for document in &documents {
-        match one(document, context).await {
+        match one(document, apply.once.key.as_deref(), context).await {
             Ok(change) => {
                 context.output.done_of_many(&change)?;
                 done.push(change);
@@ -56,14 +59,14 @@ pub(super) async fn run(apply: &Apply, context: &Context) -> Result<Exit, Error>
     stopped.map_or(Ok(Exit::Ok), Err)
 }
 
-async fn one(document: &Document, context: &Context) -> Result<Done, Error> {
+async fn one(document: &Document, key: Option<&str>, context: &Context) -> Result<Done, Error> {
     match document.kind {
         Kind::ResourceDefinition => definition(document, context).await,
         Kind::Pipeline => {
             let answer = context.client.write(Method::PUT, &["pipelines", &document.name], &document.body).await?;
             Ok(change(document, answer.created, &answer.body))
         }
-        Kind::Resource => resource(document, context).await,
+        Kind::Resource => resource(document, key, context).await,
     }
 }
 
@@ -79,12 +82,17 @@ async fn definition(document: &Document, context: &Context) -> Result<Done, Erro
     Ok(change(document, created, &answer.body))
 }
 
-async fn resource(document: &Document, context: &Context) -> Result<Done, Error> {
-    match context.client.write(Method::POST, &["resources"], &document.body).await {
+async fn resource(document: &Document, key: Option<&str>, context: &Context) -> Result<Done, Error> {
+    // Creation and update are two requests, each with a key of its own, so that both can be asked for again.
+    let under = |act: &str| {
+        let key = key.map(|key| format!("{key}/{}/{}/{act}", document.resource, document.name));
+        context.client.under(key)
+    };
+    match under("create").write(Method::POST, &["resources"], &document.body).await {
         Ok(answer) => Ok(change(document, true, &answer.body)),
         Err(Error::Refused { code, .. }) if code == EXISTS => {
             let path = ["resources", document.resource.as_str(), document.name.as_str()];
-            let answer = context.client.write(Method::PUT, &path, &document.body).await?;
+            let answer = under("update").write(Method::PUT, &path, &document.body).await?;
             Ok(change(document, false, &answer.body))
         }
         Err(error) => Err(error),

@@ -26,6 +26,8 @@ const EXCERPT: usize = 300;
 pub struct Client {
     http: reqwest::Client,
     base: Url,
+    /// Sent with every change as its idempotency key.
+    key: Option<String>,
 }
 
 /// A run as `GET /runs/{id}` answers it.
@@ -87,7 +89,13 @@ impl Client {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|error| usage(&chain(&error)))?;
-        Ok(Self { http, base })
+        Ok(Self { http, base, key: None })
+    }
+
+    /// The same, with an idempotency key for the changes it asks for, if there is one.
+    #[must_use]
+    pub fn under(&self, key: Option<String>) -> Self {
+        Self { key, ..self.clone() }
     }
 
     /// Reads one thing.
@@ -189,7 +197,12 @@ impl Client {
             .map_err(|()| self.strange("the address has no path".to_owned()))?
             .pop_if_empty()
             .extend(path);
-        Ok(self.http.request(method, url))
+        let keyed = self.key.as_ref().filter(|_| method != Method::GET);
+        let request = self.http.request(method, url);
+        Ok(match keyed {
+            Some(key) => request.header("idempotency-key", key),
+            None => request,
+        })
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Answer, Error> {

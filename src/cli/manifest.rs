@@ -173,6 +173,8 @@ struct ResourceBody {
     pipeline: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     metadata: Option<BTreeMap<String, String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    labels: Option<BTreeMap<String, String>>,
     #[serde(default)]
     spec: Value,
 }

@@ -84,6 +84,21 @@ enum Command {
     },
 }
 
+/// How a change is asked for so that it is made once.
+#[derive(Debug, clap::Args)]
+struct Once {
+    /// Names this change, 1 to 100 visible ASCII characters: the same again with the same key starts no second run, for as
+    /// long as the server remembers (24 hours by default).
+    #[arg(long = "idempotency-key", value_name = "KEY", value_parser = idempotency_key)]
+    key: Option<String>,
+}
+
+fn idempotency_key(text: &str) -> Result<String, String> {
+    // The server takes 255; `apply` adds the name of each resource.
+    let good = (1..=100).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if good { Ok(text.to_owned()) } else { Err("1 to 100 visible ASCII characters are expected".to_owned()) }
+}
+
 /// What every command that talks to a server needs.
 struct Context {
     client: Client,

@@ -57,12 +57,27 @@ pub struct List {
     /// Only those that stand so.
     #[arg(long, value_enum)]
     status: Option<Status>,
-    /// Only those of this resource.
+    /// Only those of this resource; a name without a type is one of any type.
     #[arg(long, value_name = "TYPE/NAME")]
     resource: Option<String>,
+    /// Only those created then or later: a time of RFC 3339, a date, or how long ago, such as 2h or 7d.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only those created before then.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Only those with this label; may be given more than once, then all must be there.
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<String>,
+    /// Only those with this text in pipeline, resource, message, id or a label; upper and lower case are the same.
+    #[arg(long)]
+    text: Option<String>,
     /// How many at most.
     #[arg(long, default_value_t = 20, value_name = "NUMBER")]
     limit: usize,
+    /// All of them.
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
 }
 
 /// Where a run stands.
@@ -125,16 +140,21 @@ pub fn choose<'a>(text: &str, ids: &[&'a str]) -> Result<&'a str, Error> {
 }
 
 async fn list(filter: &List, context: &Context) -> Result<Exit, Error> {
-    let limit = filter.limit.to_string();
+    let limit = (!filter.all).then_some(filter.limit);
+    let page = limit.map(|limit| limit.to_string());
     let status = filter.status.and_then(|status| status.to_possible_value());
     let filters = [
         ("pipeline", filter.pipeline.as_deref()),
         ("status", status.as_ref().map(clap::builder::PossibleValue::get_name)),
         ("resource", filter.resource.as_deref()),
-        ("limit", Some(limit.as_str())),
+        ("since", filter.since.as_deref()),
+        ("until", filter.until.as_deref()),
+        ("text", filter.text.as_deref()),
+        ("limit", page.as_deref()),
     ];
-    let query: Vec<(&str, &str)> = filters.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-    let items = context.client.list(&["runs"], &query, Some(filter.limit)).await?;
+    let mut query: Vec<(&str, &str)> = filters.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    query.extend(filter.labels.iter().map(|label| ("label", label.as_str())));
+    let items = context.client.list(&["runs"], &query, limit).await?;
     if context.output.format == Format::Json {
         output::value(&Value::Array(items))?;
         return Ok(Exit::Ok);

@@ -56,13 +56,14 @@ impl Drivers {
         Self(self.0 | others.0)
     }
 
-    fn meets(self, others: Self) -> bool {
+    /// Whether both may hold the same driver.
+    pub(super) fn meets(self, others: Self) -> bool {
         self.0 & others.0 != 0
     }
 }
 
 impl Quiet {
-    /// Room for so many; runs beyond them are looked at as if nothing was known.
+    /// Room for so many; when there are more, all are forgotten. Runs that other nodes ended are forgotten in no other way.
     pub(super) fn new(most: usize) -> Self {
         Self { runs: Arc::default(), most }
     }
@@ -70,9 +71,10 @@ impl Quiet {
     /// Notes that a run rests.
     pub(super) fn rest(&self, run: RunId, rest: Rest) {
         let mut runs = self.lock();
-        if runs.len() < self.most || runs.contains_key(&run) {
-            runs.insert(run, rest);
+        if runs.len() >= self.most && !runs.contains_key(&run) {
+            runs.clear();
         }
+        runs.insert(run, rest);
     }
 
     /// Notes that a run does not rest, or has ended.
@@ -83,11 +85,6 @@ impl Quiet {
     /// At what a run rests; `None` if it needs a look.
     pub(super) fn of(&self, run: RunId) -> Option<Rest> {
         self.lock().get(&run).copied()
-    }
-
-    /// Whether a run needs a look when the places of these drivers have changed.
-    pub(super) fn concerned(&self, run: RunId, changed: Drivers) -> bool {
-        self.lock().get(&run).is_none_or(|rest| rest.drivers.meets(changed))
     }
 
     /// Forgets all: what was sent may be lost.
@@ -107,17 +104,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_concerned_by_its_drivers_and_while_nothing_is_known_of_it() {
+    fn a_run_is_concerned_by_its_drivers_and_forgotten_when_there_are_too_many() {
         let quiet = Quiet::new(1);
-        let (known, other) = (RunId::new(Timestamp::UNIX_EPOCH), RunId::new(Timestamp::UNIX_EPOCH));
+        let (first, second) = (RunId::new(Timestamp::UNIX_EPOCH), RunId::new(Timestamp::UNIX_EPOCH));
         let rest = Rest { revision: Revision(7), drivers: Drivers::of(["build"]), since: Instant::now() };
-        quiet.rest(known, rest);
-        quiet.rest(other, rest);
-        assert!(quiet.of(known).is_some_and(|rest| rest.revision == Revision(7)));
-        assert!(quiet.concerned(known, Drivers::of(["test", "build"])));
-        assert!(!quiet.concerned(known, Drivers::default()));
-        assert!(quiet.concerned(other, Drivers::default()), "there was no room for it");
-        quiet.wake(known);
-        assert!(quiet.concerned(known, Drivers::default()));
+        quiet.rest(first, rest);
+        let known = quiet.of(first).unwrap();
+        assert_eq!(known.revision, Revision(7));
+        assert!(known.drivers.meets(Drivers::of(["test", "build"])));
+        assert!(!known.drivers.meets(Drivers::default()));
+        quiet.rest(second, rest);
+        assert!(quiet.of(first).is_none(), "there is no room for two");
+        quiet.wake(second);
+        assert!(quiet.of(second).is_none());
     }
 }

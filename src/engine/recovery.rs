@@ -1,5 +1,6 @@
 //! Finds what is owed: at the start, when drivers come or go, when the bus is back, and on a slow beat.
 //!
+//! Of many nodes one sweeps, as long as it has the lease; another one takes it over when that node says nothing any more.
 //! It only tells the workers to look at runs that have not ended; what a run is owed, the core derives from its record.
 //! Runs that rest ([`Quiet`]) are left alone: a change of places concerns those that wait for the drivers in question, and
 //! a beat looks at some runs only, going round all of them, and at a resting one only if its record has changed.
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +19,7 @@ use super::sequencer::Workers;
 use super::worker::Look;
 use crate::bus::{Health, Place};
 use crate::model::RunId;
-use crate::store::{self, List, Page, keys};
+use crate::store::{self, List, Page, keys, lease};
 
 /// Runs listed at one time.
 const PAGE: usize = 500;
@@ -33,11 +35,13 @@ pub(super) async fn sweep(parts: Parts, workers: Workers, quiet: Quiet, stop: Ca
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut places, mut health) = (parts.bus.places(), parts.bus.health());
     let mut shown = places.borrow_and_update().clone();
+    let mut duty = duty(&parts, &stop);
     let mut sweep = Sweep { parts, workers, quiet, owed: Some(Drivers::default()), cursor: None, counted: 0 };
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
+            Ok(()) = duty.changed() => sweep.forget(),
             // Both end only with the bus; then the beat is enough.
             Ok(()) = health.changed() => sweep.on_health(&health.borrow_and_update()),
             Ok(()) = places.changed() => {
@@ -47,6 +51,11 @@ pub(super) async fn sweep(parts: Parts, workers: Workers, quiet: Quiet, stop: Ca
             }
             _ = beat.tick() => {}
         }
+        if !*duty.borrow_and_update() {
+            // Whoever has it tells how many there are.
+            sweep.parts.metrics.runs_active.set(0);
+            continue;
+        }
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -55,6 +64,14 @@ pub(super) async fn sweep(parts: Parts, workers: Workers, quiet: Quiet, stop: Ca
             }
         }
     }
+}
+
+/// Whether it is this node that sweeps.
+fn duty(parts: &Parts, stop: &CancellationToken) -> watch::Receiver<bool> {
+    if parts.config.etcd.is_none() {
+        return watch::channel(true).1;
+    }
+    lease::hold(parts.store.clone(), "sweep", parts.config.lease(), stop.clone())
 }
 
 /// The drivers whose places came, went or were made anew.
@@ -79,9 +96,14 @@ impl Sweep {
     fn on_health(&mut self, health: &Health) {
         if *health == Health::Up {
             // What was sent may be lost, and looks were left out meanwhile.
-            self.quiet.forget();
-            self.owe(Drivers::default());
+            self.forget();
         }
+    }
+
+    /// Takes nothing for known any more.
+    fn forget(&mut self) {
+        self.quiet.forget();
+        self.owe(Drivers::default());
     }
 
     fn owe(&mut self, drivers: Drivers) {
@@ -101,12 +123,8 @@ impl Sweep {
         let mut query = List::prefix(keys::ACTIVE, PAGE);
         loop {
             let page = self.parts.store.list(query.clone()).await?;
-            for run in runs(&page) {
-                count += 1;
-                if self.quiet.concerned(run, drivers) {
-                    self.workers.look(Look { run, revision: None }).await;
-                }
-            }
+            count += i64::try_from(page.entries.len()).unwrap_or(0);
+            self.visit(&page, drivers, self.parts.config.etcd.is_some()).await?;
             if page.cursor.is_none() {
                 self.parts.metrics.runs_active.set(count);
                 return Ok(());
@@ -120,23 +138,29 @@ impl Sweep {
         let most = self.parts.config.engine.scan.max(1);
         let page = self.parts.store.list(List::prefix(keys::ACTIVE, most).after(self.cursor.take())).await?;
         self.counted += i64::try_from(page.entries.len()).unwrap_or(0);
-        self.visit(&page).await?;
+        self.visit(&page, Drivers::default(), true).await?;
         let whole = page.cursor.is_none();
         if !whole {
             self.cursor = page.cursor;
             let newest = List::prefix(keys::ACTIVE, NEWEST).descending();
-            return self.visit(&self.parts.store.list(newest).await?).await;
+            let newest = self.parts.store.list(newest).await?;
+            return self.visit(&newest, Drivers::default(), true).await;
         }
         self.parts.metrics.runs_active.set(std::mem::take(&mut self.counted));
         Ok(())
     }
 
-    /// Looks at the runs of a page of which nothing is known, or something that is not so any more.
-    async fn visit(&self, page: &Page) -> Result<(), store::Error> {
+    /// Looks at the runs of a page that these drivers concern, or of which nothing is known, or something that is not so any
+    /// more: that is asked only if others may have changed them.
+    async fn visit(&self, page: &Page, drivers: Drivers, ask: bool) -> Result<(), store::Error> {
         let (mut resting, mut keys) = (Vec::new(), Vec::new());
         for run in runs(page) {
             match self.quiet.of(run) {
                 None => self.workers.look(Look { run, revision: None }).await,
+                Some(rest) if rest.drivers.meets(drivers) => {
+                    self.workers.look(Look { run, revision: None }).await;
+                }
+                Some(_) if !ask => {}
                 Some(rest) => {
                     resting.push((run, rest.revision));
                     keys.push(keys::run(run));

@@ -5,6 +5,7 @@
 mod definition;
 mod driver;
 mod expression;
+mod labels;
 mod log_line;
 mod matrix;
 mod message;
@@ -19,6 +20,7 @@ mod step_record;
 pub use definition::ResourceDefinition;
 pub use driver::{Digest, DigestError, Driver};
 pub use expression::{Expression, ExpressionError, MAX_EXPRESSION, Scope, shown};
+pub use labels::{Labels, MAX_LABELS, check_label, check_labels};
 pub use log_line::LogLine;
 pub use matrix::Matrix;
 pub use message::{CancelSignal, DriverMessage, DriverReport, PipelineEvent, SharedContext, StepResult, keys};

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Invalid, check_name};
+use super::labels::{Labels, null_is_none};
+use super::{Invalid, check_labels, check_name};
 
 /// What moves on the belt: a JSON `spec` of a defined type, optionally bound to a pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -27,6 +28,10 @@ pub struct Resource {
     /// loses a result whose resource has any other kind (wire protocol 1.3).
     #[serde(default, deserialize_with = "strings_only")]
     pub metadata: BTreeMap<String, String>,
+    /// The client's own marks, which the runs of the resource carry too; at most 16. Additive.
+    #[serde(default, deserialize_with = "null_is_none", skip_serializing_if = "Labels::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub labels: Labels,
     /// Checked against the schema of its definition.
     #[serde(default)]
     pub spec: Value,
@@ -42,6 +47,7 @@ impl Resource {
             pipeline: None,
             resource: resource.into(),
             metadata: BTreeMap::new(),
+            labels: Labels::new(),
             spec,
         }
     }
@@ -50,6 +56,13 @@ impl Resource {
     #[must_use]
     pub fn on(mut self, pipeline: impl Into<String>) -> Self {
         self.pipeline = Some(pipeline.into());
+        self
+    }
+
+    /// The same resource, with one label more.
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
         self
     }
 
@@ -65,7 +78,7 @@ impl Resource {
         self.metadata.get("version").and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
-    /// Checks the names; the spec is for a validator.
+    /// Checks the names and labels; the spec is for a validator.
     ///
     /// # Errors
     /// The first field that is wrong.
@@ -73,7 +86,7 @@ impl Resource {
         check_name("name", &self.name)?;
         check_name("resource", &self.resource)?;
         self.pipeline_name().map_or(Ok(()), |name| check_name("pipeline", name))?;
-        Ok(())
+        check_labels(&self.labels)
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::labels::Labels;
 use super::{Digest, FanOut, Pipeline, Resource, Step, StepRecord};
 
 /// A UUID (version 7, so that runs sort by the time they were created), kept through all steps of a run.
@@ -19,12 +20,30 @@ use super::{Digest, FanOut, Pipeline, Resource, Step, StepRecord};
 pub struct RunId(Uuid);
 
 impl RunId {
+    /// Not greater than the id of any run.
+    pub const LEAST: Self = Self(Uuid::nil());
+    /// Greater than the id of every run.
+    pub const GREATEST: Self = Self(Uuid::max());
+
     /// A new id for a run created at `now`.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
         let seconds = u64::try_from(now.as_second()).unwrap_or(0);
         let nanoseconds = u32::try_from(now.subsec_nanosecond()).unwrap_or(0);
         Self(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanoseconds)))
+    }
+
+    /// The id behind this one in their order; the greatest of all has none behind it.
+    #[must_use]
+    pub fn successor(self) -> Self {
+        Self(Uuid::from_u128(self.0.as_u128().saturating_add(1)))
+    }
+
+    /// The least id that a run created in the millisecond of `at` can have: a bound for lists by time.
+    #[must_use]
+    pub fn least(at: Timestamp) -> Self {
+        let milliseconds = u64::try_from(at.as_millisecond()).unwrap_or(0);
+        Self(uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid())
     }
 }
 
@@ -188,6 +207,10 @@ pub struct RunHead {
     pub pipeline: Option<String>,
     /// What it is about.
     pub resource: ResourceRef,
+    /// Those of the resource when the run was accepted.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub labels: Labels,
     /// When it was accepted.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -258,6 +281,7 @@ impl Run {
             event,
             pipeline: input.pipeline.as_ref().map(|pipeline| pipeline.name.clone()),
             resource: ResourceRef::from(&input.resource),
+            labels: input.resource.labels.clone(),
             created_at,
             started_at: None,
             finished_at: None,

@@ -1,7 +1,7 @@
 //! Every key of the store, spelt in one place. Names are validated before they come here, so no key can be forged by a
 //! slash in a name.
 
-use crate::model::RunId;
+use crate::model::{Digest, RunId, RunStatus};
 
 /// Before the name of a resource definition.
 pub const DEFINITIONS: &str = "definitions/";
@@ -84,4 +84,61 @@ pub fn run_step(run: RunId, number: usize) -> String {
 #[must_use]
 pub fn active(run: RunId) -> String {
     format!("{ACTIVE}{run}")
+}
+
+/// Says that every stored run has its entries in the indexes; the value is empty.
+pub const INDEXED: &str = "index-complete";
+
+/// Before the ids of the runs of one pipeline. As in every index, values are empty and ids follow.
+#[must_use]
+pub fn index_pipeline(name: &str) -> String {
+    format!("index/pipeline/{name}/")
+}
+
+/// Before the ids of the runs of resources of this name, whatever their type.
+#[must_use]
+pub fn index_resource(name: &str) -> String {
+    format!("index/resource/{name}/")
+}
+
+/// Before the ids of the runs that ended so.
+#[must_use]
+pub fn index_status(status: RunStatus) -> String {
+    format!("index/status/{}/", status.as_str())
+}
+
+/// Before the ids of the runs with this label. No key of a label has a `=` in it.
+#[must_use]
+pub fn index_label(key: &str, value: &str) -> String {
+    format!("index/label/{key}={value}/")
+}
+
+/// What was answered to a request with an idempotency key; `hash` is the SHA-256 of the key in hex digits.
+#[must_use]
+pub fn idempotency(hash: &str) -> String {
+    format!("idempotency/{hash}")
+}
+
+/// Before the id of every run that was created with an idempotency key; the value is the key's hash.
+pub const IDEMPOTENCY_RUNS: &str = "idempotency-runs/";
+
+/// The idempotency key that a run was created with.
+#[must_use]
+pub fn idempotency_run(run: RunId) -> String {
+    format!("{IDEMPOTENCY_RUNS}{run}")
+}
+
+/// Says which process removes what is old, and until when.
+pub const RETENTION_CLAIM: &str = "retention/claim";
+
+/// Before what a blob is needed for, besides drivers and runs under way.
+#[must_use]
+pub fn blob_refs(digest: &Digest) -> String {
+    format!("blob-refs/{digest}/")
+}
+
+/// Who does what one node is enough for.
+#[must_use]
+pub fn lease(name: &str) -> String {
+    format!("leases/{name}")
 }

@@ -6,9 +6,12 @@
 #[cfg(feature = "etcd")]
 mod etcd;
 mod follow;
+pub mod index;
 pub mod keys;
+pub mod lease;
 mod memory;
 mod range;
+pub mod removal;
 pub mod runs;
 mod sqlite;
 

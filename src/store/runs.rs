@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
-
-use super::{Error, List, Revision, Store, Write, decode, encode, keys};
+use super::{Error, List, Revision, Store, Write, decode, encode, index, keys};
 use crate::model::{Run, RunHead, RunId, RunInput, StepRecord};
 
 /// A run's record as it was read.
@@ -21,11 +19,13 @@ pub struct StoredRun {
 /// The writes that create a run, but for the steps that it carries over from an earlier one.
 pub fn creation(run: &Run) -> Result<Vec<Write>, Error> {
     let id = run.head.id;
-    Ok(vec![
+    let mut writes = vec![
         Write::put(keys::run(id), encode(&run.head)?).if_absent(),
         Write::put(keys::run_input(id), encode(run.input.as_ref())?),
         Write::put(keys::active(id), Vec::new()),
-    ])
+    ];
+    writes.extend(index::creation(&run.head));
+    Ok(writes)
 }
 
 /// The most entries and bytes of carried-over steps in one transaction, which every store takes.
@@ -56,7 +56,13 @@ pub async fn load(store: &dyn Store, id: RunId) -> Result<Option<StoredRun>, Err
         if let Some(stored) = seen.take_if(|stored: &mut StoredRun| stored.revision == head.revision) {
             return Ok(Some(stored));
         }
-        let input: RunInput = required(store, &keys::run_input(id)).await?;
+        let Some((input, _)) = super::read::<RunInput>(store, &keys::run_input(id)).await? else {
+            // Removal takes head and input in one transaction, so a head that is still there should have its input.
+            return match store.get(&keys::run(id)).await? {
+                None => Ok(None),
+                Some(_) => Err(Error::Damaged(format!("\"{}\" is missing", keys::run_input(id)))),
+            };
+        };
         let steps = steps(store, id).await?;
         let head_value: RunHead = decode(&head.key, &head.value)?;
         seen = Some(StoredRun { run: Run::assemble(head_value, Arc::new(input), steps), revision: head.revision });
@@ -78,6 +84,7 @@ pub async fn commit(store: &dyn Store, before: &StoredRun, after: &Run) -> Resul
     }
     if after.head.status.is_finished() {
         writes.push(Write::delete(keys::active(id)));
+        writes.extend(index::end(&after.head));
     }
     store.transact(writes).await
 }
@@ -99,9 +106,4 @@ async fn steps(store: &dyn Store, id: RunId) -> Result<BTreeMap<usize, StepRecor
         }
         query = query.after(page.cursor);
     }
-}
-
-async fn required<T: DeserializeOwned>(store: &dyn Store, key: &str) -> Result<T, Error> {
-    let entry = store.get(key).await?.ok_or_else(|| Error::Damaged(format!("\"{key}\" is missing")))?;
-    decode(key, &entry.value)
 }

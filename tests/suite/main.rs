@@ -13,6 +13,8 @@ mod end_to_end;
 #[cfg(test)]
 mod library;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod simulation;

@@ -1,5 +1,8 @@
 //! The HTTP API as clients see it: bodies, codes, bounds.
 
+mod idempotency;
+mod lists;
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 

@@ -29,6 +29,9 @@ fn commands_are_understood() {
         "definition list -o json",
         "resource get app shop --server http://127.0.0.1:1",
         "run list --pipeline p --status failed --resource app/shop --limit 3",
+        "run list --since 2h --until 2026-01-01 --label a=b --label c=d --text broken --all",
+        "run rerun 0192 --from start --idempotency-key k",
+        "apply -f a.yaml --idempotency-key k",
         "run logs @latest -f --driver d",
         "run watch 0192",
     ] {

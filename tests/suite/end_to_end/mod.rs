@@ -2,11 +2,14 @@
 
 mod broadcast;
 mod cli;
+#[cfg(feature = "etcd")]
+mod cluster;
 mod faults;
 mod guests;
 mod in_process;
 mod kills;
 mod large;
+mod lists;
 mod logs;
 mod nats;
 mod policy;

@@ -1,5 +1,7 @@
 //! What the tests share: real servers on free ports, ended with the test.
 
+#[cfg(feature = "etcd")]
+pub mod cluster;
 pub mod command;
 #[cfg(feature = "etcd")]
 pub mod etcd;
