@@ -11,7 +11,7 @@ export PROTOC := $(CURDIR)/.cache/protoc/bin/protoc
 # Some recipes share build folders, and cargo uses all cores by itself.
 .NOTPARALLEL:
 
-.PHONY: help demo test guests check bench clean
+.PHONY: help demo test simulate chaos guests check bench clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,25 @@ test: guests ## Runs all tests: those of the guests, then those of the host
 	$(HOST_BUILD)
 	. .ci/env && cargo test --locked --doc
 	. .ci/env && cargo test --locked --lib --bins --tests
+
+# How many seeds, from which one on; or one alone, told in full.
+SEEDS ?= 100000
+FIRST ?= 0
+SEED ?=
+# How many times as often as in `make test` each fault happens.
+TIMES ?= 20
+# Optimised, and still with all checks of a development build; the dependencies are those of the other tests.
+SIMULATION := cargo test --locked --config 'profile.dev.opt-level=2' --test suite simulation::engine
+
+simulate: ## Plays the simulation of the engine: SEEDS=n FIRST=n, or SEED=n
+	.ci/tools protoc
+	CONVEYOR_SIMULATE_SEEDS=$(SEEDS) CONVEYOR_SIMULATE_FIRST=$(FIRST) CONVEYOR_SIMULATE_SEED=$(SEED) \
+	  $(SIMULATION)::the_engine -- --nocapture
+
+chaos: ## Kills, stops and fills real servers under load: TIMES=n as often as `make test`
+	.ci/tools nats protoc etcd
+	$(HOST_BUILD)
+	. .ci/env && CONVEYOR_CHAOS=$(TIMES) cargo test --locked --test suite chaos:: -- --nocapture --test-threads 2
 
 guests: ## Builds the guest components into plugins/out/
 	.ci/tools guests

@@ -36,10 +36,14 @@ pub struct Config {
     pub component: Component,
     /// Run logs.
     pub log: Log,
-    /// For how long what is finished is kept.
-    pub retention: Retention,
     /// What many nodes share.
     pub cluster: Cluster,
+    /// `conveyor doctor`.
+    pub doctor: Doctor,
+    /// `conveyor migrate`.
+    pub migrate: Migrate,
+    /// For how long what is finished is kept.
+    pub retention: Retention,
 }
 
 impl Default for Config {
@@ -55,8 +59,10 @@ impl Default for Config {
             engine: Engine::default(),
             component: Component::default(),
             log: Log::default(),
-            retention: Retention::default(),
             cluster: Cluster::default(),
+            doctor: Doctor::default(),
+            migrate: Migrate::default(),
+            retention: Retention::default(),
         }
     }
 }
@@ -77,6 +83,9 @@ pub struct Api {
     pub concurrency: usize,
     /// Open log streams at one time; more are refused with 503. Default 256.
     pub streams: usize,
+    /// Whose pages may use the API from a browser, such as `["https://console.example"]`; `["*"]` is everybody, as the Go
+    /// original had it. Default none: the API asks nobody who they are, so any page that somebody opens could use it.
+    pub origins: Vec<String>,
     /// The most entries on a page of a list. Default 500.
     pub page: usize,
     /// The most entries of indexes and heads of runs looked at for one page of `GET /runs`; the page then has a cursor and may
@@ -95,6 +104,7 @@ impl Default for Api {
             upload_ms: 180_000,
             concurrency: 1_024,
             streams: 256,
+            origins: Vec::new(),
             page: 500,
             scan: 10_000,
             drain_ms: 10_000,
@@ -183,6 +193,9 @@ pub struct Engine {
     pub resting: usize,
     /// Runs whose records one worker keeps in memory. Default 256.
     pub cache: usize,
+    /// After how long a record in memory is compared with the stored one when its run is looked at, in ms. Default 5,000:
+    /// what another node committed and could not announce is found within that time and a sweep.
+    pub memory_ms: u64,
     /// After how long a dispatch that the bus has confirmed is recorded as sent, in ms. Default 30,000; must be below
     /// half of `bus.deduplication_ms`.
     pub settle_ms: u64,
@@ -201,6 +214,7 @@ impl Default for Engine {
             scan: 1_000,
             resting: 1_000_000,
             cache: 256,
+            memory_ms: 5_000,
             settle_ms: 30_000,
             result_bytes: 256 << 10,
             fan_out: 1_000,
@@ -282,6 +296,9 @@ pub struct Log {
     pub query: usize,
     /// How long a log stream waits for late lines once its run has ended, in ms. Default 500.
     pub grace_ms: u64,
+    /// How long a log stream of a run that has ended waits at most, in ms, for lines that are known to be on their way.
+    /// Default 10,000.
+    pub lag_ms: u64,
     /// The pause between two signs of life on a silent log stream, in ms. Default 15,000.
     pub heartbeat_ms: u64,
 }
@@ -294,50 +311,8 @@ impl Default for Log {
             queue: 1_024,
             query: 100_000,
             grace_ms: 500,
+            lag_ms: 10_000,
             heartbeat_ms: 15_000,
-        }
-    }
-}
-
-/// For how long what is finished is kept. Runs under way are never removed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Retention {
-    /// How long a run is kept after its end, in ms, with its steps and its log; 0 keeps it for ever. Default
-    /// 2,592,000,000 (30 days).
-    pub runs_max_age_ms: u64,
-    /// The most finished runs that are kept, those that were created last; 0 is no bound. Default 100,000.
-    pub runs_max_count: usize,
-    /// How long a run stays after its end even if it is one too many, in ms, so that whoever waits for it can read how it
-    /// ended. Default 600,000 (10 minutes).
-    pub runs_min_age_ms: u64,
-    /// How long a blob that nothing needs is kept, in ms; 0 keeps it for ever. Default 3,600,000 (1 hour).
-    pub blob_grace_ms: u64,
-    /// For how long an idempotency key stands for its first request, in ms; 0 is for ever. Default 86,400,000 (24 hours).
-    pub idempotency_ms: u64,
-    /// The pause between two looks for what is too old, in ms; 0 never looks. Default 600,000 (10 minutes).
-    pub interval_ms: u64,
-    /// The most things removed between two pauses. Default 25.
-    pub batch: usize,
-    /// For how long one process claims the work of removal before it says so again, in ms; another takes over when the
-    /// claim has run out. Default 60,000.
-    pub claim_ms: u64,
-    /// How long removal rests after each batch and each page it has read, so that steps go first, in ms. Default 50.
-    pub pause_ms: u64,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self {
-            runs_max_age_ms: 30 * 86_400_000,
-            runs_max_count: 100_000,
-            runs_min_age_ms: 600_000,
-            blob_grace_ms: 3_600_000,
-            idempotency_ms: 86_400_000,
-            interval_ms: 600_000,
-            batch: 25,
-            claim_ms: 60_000,
-            pause_ms: 50,
         }
     }
 }
@@ -392,6 +367,104 @@ impl Default for Cluster {
             log_bytes: 1 << 30,
             log_age_ms: 2_592_000_000,
             cache_bytes: 1 << 30,
+        }
+    }
+}
+
+/// Bounds of `conveyor doctor`: how long it looks, and from where on it warns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Doctor {
+    /// How long one server may take to answer, in ms. Default 3,000.
+    pub timeout_ms: u64,
+    /// How long the check of one SQLite file may take, in ms; then it is told as not finished. Default 10,000.
+    pub sqlite_ms: u64,
+    /// Small writes that are flushed to measure the disk. Default 32.
+    pub flushes: usize,
+    /// The median flush from which it warns, in ms. Default 20.
+    pub flush_ms: u64,
+    /// The free space below which it warns, in bytes. Default 1 GiB.
+    pub free_bytes: u64,
+    /// The free space below which it fails, in bytes. Default 64 MiB.
+    pub least_free_bytes: u64,
+    /// The difference between two clocks from which it warns, in ms; from 60 times as much it fails. Default 500.
+    pub clock_ms: u64,
+    /// The port of the NATS servers' monitoring page, which alone tells `sync_interval`; 0 asks for none. Default 8222.
+    pub nats_monitor_port: u16,
+}
+
+impl Default for Doctor {
+    fn default() -> Self {
+        Self {
+            timeout_ms: 3_000,
+            sqlite_ms: 10_000,
+            flushes: 32,
+            flush_ms: 20,
+            free_bytes: 1 << 30,
+            least_free_bytes: 64 << 20,
+            clock_ms: 500,
+            nats_monitor_port: 8_222,
+        }
+    }
+}
+
+/// Bounds of `conveyor migrate`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Migrate {
+    /// Entries, blobs or log lines that are read at one time. Default 500.
+    pub page: usize,
+    /// The most writes of one transaction; etcd takes 128. Default 100.
+    pub writes: usize,
+    /// The most bytes of keys and values in one transaction of more than one write; etcd takes 1.5 MiB. Default 512 KiB.
+    pub bytes: usize,
+}
+
+impl Default for Migrate {
+    fn default() -> Self {
+        Self { page: 500, writes: 100, bytes: 512 << 10 }
+    }
+}
+
+/// For how long what is finished is kept. Runs under way are never removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// How long a run is kept after its end, in ms, with its steps and its log; 0 keeps it for ever. Default
+    /// 2,592,000,000 (30 days).
+    pub runs_max_age_ms: u64,
+    /// The most finished runs that are kept, those that were created last; 0 is no bound. Default 100,000.
+    pub runs_max_count: usize,
+    /// How long a run stays after its end even if it is one too many, in ms, so that whoever waits for it can read how it
+    /// ended. Default 600,000 (10 minutes).
+    pub runs_min_age_ms: u64,
+    /// How long a blob that nothing needs is kept, in ms; 0 keeps it for ever. Default 3,600,000 (1 hour).
+    pub blob_grace_ms: u64,
+    /// For how long an idempotency key stands for its first request, in ms; 0 is for ever. Default 86,400,000 (24 hours).
+    pub idempotency_ms: u64,
+    /// The pause between two looks for what is too old, in ms; 0 never looks. Default 600,000 (10 minutes).
+    pub interval_ms: u64,
+    /// The most things removed between two pauses. Default 25.
+    pub batch: usize,
+    /// For how long one process claims the work of removal before it says so again, in ms; another takes over when the
+    /// claim has run out. Default 60,000.
+    pub claim_ms: u64,
+    /// How long removal rests after each batch and each page it has read, so that steps go first, in ms. Default 50.
+    pub pause_ms: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            runs_max_age_ms: 30 * 86_400_000,
+            runs_max_count: 100_000,
+            runs_min_age_ms: 600_000,
+            blob_grace_ms: 3_600_000,
+            idempotency_ms: 86_400_000,
+            interval_ms: 600_000,
+            batch: 25,
+            claim_ms: 60_000,
+            pause_ms: 50,
         }
     }
 }

@@ -108,6 +108,7 @@ async fn open(
         changes: Some(changes),
         ready: VecDeque::new(),
         until: finished.then(Instant::now),
+        ended: None,
         last: false,
         state,
         _permit: permit,
@@ -129,7 +130,9 @@ struct Follower {
     ready: VecDeque<StoredLine>,
     /// Set when the run has ended: until then late lines are waited for.
     until: Option<Instant>,
-    /// And the time for late lines is over.
+    /// When that time was over first.
+    ended: Option<Instant>,
+    /// And nothing is known to be on its way.
     last: bool,
     _permit: OwnedSemaphorePermit,
 }
@@ -159,8 +162,12 @@ impl Follower {
         let stop = self.state.stop.clone();
         if let Some(until) = self.until {
             // Lines of other runs wake us as well, so the time is looked at first: under load they never pause.
-            let late = tokio::time::timeout_at(until, self.newest.changed());
-            self.last = Instant::now() >= until || late.await.is_err() || stop.is_cancelled();
+            let over = Instant::now() >= until;
+            let late = tokio::time::timeout_at(until, self.newest.changed()).await;
+            self.last = over || late.is_err() || stop.is_cancelled();
+            if self.last && !stop.is_cancelled() {
+                self.wait_for_stragglers().await;
+            }
             return;
         }
         let grace = Duration::from_millis(self.state.catalog.config.log.grace_ms);
@@ -168,6 +175,20 @@ impl Follower {
             () = stop.cancelled() => self.last = true,
             _ = self.newest.changed() => {}
             ended = ended(&mut self.changes) => self.until = ended.then(|| Instant::now() + grace),
+        }
+    }
+}
+
+impl Follower {
+    /// Waits on if lines are known to be on their way, but not for ever.
+    async fn wait_for_stragglers(&mut self) {
+        let config = &self.state.catalog.config.log;
+        let ended = *self.ended.get_or_insert_with(Instant::now);
+        if ended.elapsed() < Duration::from_millis(config.lag_ms)
+            && self.state.catalog.logs.lags().await.unwrap_or(true)
+        {
+            self.last = false;
+            self.until = Some(Instant::now() + Duration::from_millis(config.grace_ms.max(10)));
         }
     }
 }

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -18,6 +19,9 @@ use utoipa_axum::routes;
 use super::error::ApiError;
 use super::{State, definitions, drivers, health, logs, pipelines, resources, runs};
 use crate::metrics;
+
+/// Shows the description to people. It loads nothing from elsewhere.
+const PAGE: &str = include_str!("swagger.html");
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -48,9 +52,11 @@ pub fn router(state: State) -> Router {
         .layer(DefaultBodyLimit::max(config.api.body_bytes))
         .merge(uploads.layer(within(config.api.upload_ms)).layer(DefaultBodyLimit::max(config.component.upload_bytes)))
         .layer(limit);
-    bounded
+    let router = bounded
         .merge(streams)
         .route("/openapi.json", get(|| async { Json(openapi()) }))
+        .route("/swagger", get(|| async { Html(PAGE) }))
+        .route("/swagger/index.html", get(|| async { Html(PAGE) }))
         .route("/swagger/doc.json", get(|| async { Json(openapi()) }))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
@@ -59,7 +65,19 @@ pub fn router(state: State) -> Router {
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request hit a defect of the server")
                 .into_response()
         }))
-        .with_state(state)
+        .with_state(state);
+    if config.api.origins.is_empty() { router } else { router.layer(cors(&config.api.origins)) }
+}
+
+/// Lets pages from these origins read answers; a preflight is answered here.
+fn cors(origins: &[String]) -> CorsLayer {
+    let origin = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| origin.parse::<HeaderValue>().ok()))
+    };
+    let methods = [Method::GET, Method::POST, Method::HEAD, Method::PUT, Method::DELETE, Method::PATCH];
+    CorsLayer::new().allow_origin(origin).allow_methods(methods).allow_headers(Any)
 }
 
 /// Routes that answer within `api.request_ms`.

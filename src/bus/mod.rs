@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 pub use in_process::InProcessBus;
-pub use jetstream::JetStreamBus;
+pub use jetstream::{Greeting, Inspection, JetStreamBus, Server, StreamState, inspect};
 pub use patience::subscribed;
 
 use crate::config;
@@ -127,7 +127,8 @@ pub struct Consumer {
 /// A consumer of [`Stream::Messages`]: where a driver receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Changes when the consumer is removed and made anew, because then it lost what it had not delivered.
+    /// Changes when the consumer is removed and made anew, because then it lost what it had not delivered; and when the
+    /// stream of results was, because then what it answered may be lost.
     pub token: String,
     /// The subjects it takes.
     pub filters: Vec<String>,
@@ -182,7 +183,8 @@ pub struct Subscription {
 
 impl Subscription {
     /// Deliveries that a backend puts into the sending half.
-    pub(crate) fn new(deliveries: mpsc::Receiver<Delivery>) -> Self {
+    #[must_use]
+    pub fn new(deliveries: mpsc::Receiver<Delivery>) -> Self {
         Self { deliveries }
     }
 

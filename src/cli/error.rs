@@ -6,6 +6,7 @@ use std::io;
 use serde_json::Value;
 
 use super::{Exit, manifest, settings};
+use crate::{blob, log, migrate, store};
 
 /// Why a command failed. The text says what; [`Error::why`] and [`Error::fix`] say the rest.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +90,15 @@ pub enum Error {
     /// The server that this process is cannot start or go on.
     #[error("the server stopped")]
     Server(#[from] crate::server::Error),
+    /// The migration cannot go on.
+    #[error("the migration stopped")]
+    Migrate(#[from] migrate::Error),
+    /// The migration came to its end, but the target is not the same as the source.
+    #[error("the target is not the same as the source: {kinds}")]
+    Mismatch {
+        /// What differs.
+        kinds: String,
+    },
     /// The terminal or the pipe behind stdout does not take what is printed.
     #[error("the output cannot be written")]
     Output(#[from] io::Error),
@@ -103,6 +113,7 @@ impl Error {
             Self::NotFound { .. } => Exit::NotFound,
             Self::Unreachable { .. } => Exit::Unreachable,
             Self::Refused { status, .. } => Exit::of_status(*status),
+            Self::Migrate(error) => of_migration(error),
             // Whoever reads the output has closed it, and thus has all that they wanted.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
             Self::Apply { source, .. } if source.exit() == Exit::Unreachable => Exit::Unreachable,
@@ -147,10 +158,47 @@ impl Error {
             Self::Refused { status: 413, .. } => "send less, or raise the limit in the server's configuration",
             Self::Answer { .. } => "check that --server names a Conveyor server of the same version as this command",
             Self::Apply { source, .. } => return source.fix(),
+            Self::Migrate(error) => return Some(fix_of_migration(error)),
+            Self::Mismatch { .. } => "stop every Conveyor of both places, and run the same command again",
             _ => return None,
         };
         Some(text.to_owned())
     }
+}
+
+fn of_migration(error: &migrate::Error) -> Exit {
+    match error {
+        migrate::Error::NotEmpty(_)
+        | migrate::Error::OtherLines(_)
+        | migrate::Error::Busy { .. }
+        | migrate::Error::Store(_, store::Error::Locked(_)) => Exit::Conflict,
+        migrate::Error::Store(_, store::Error::Unavailable(_))
+        | migrate::Error::Blob(_, blob::Error::Unavailable(_))
+        | migrate::Error::Log(_, log::Error::Unavailable(_)) => Exit::Unreachable,
+        _ => Exit::Error,
+    }
+}
+
+fn fix_of_migration(error: &migrate::Error) -> String {
+    let text = match error {
+        migrate::Error::NotEmpty(refusal) => {
+            return format!(
+                "name an empty target; or look with --dry-run which entries these are, and give --replace {} to \
+                 overwrite and remove them",
+                refusal.entries()
+            );
+        }
+        migrate::Error::OtherLines(_) => "name an empty target, or leave the logs behind with --only store,blobs",
+        migrate::Error::Store(_, store::Error::Locked(_)) => {
+            "stop that Conveyor: nothing may change while it is copied"
+        }
+        migrate::Error::Busy { .. } | migrate::Error::Gone(_) => {
+            "stop every Conveyor of both places, and run the same command again: it goes on where it was"
+        }
+        migrate::Error::TooLarge { .. } => "raise the target's limit (etcd: --max-request-bytes), and run it again",
+        _ => "run the same command again: what came over stays, and it goes on where it was",
+    };
+    text.to_owned()
 }
 
 /// An error and its causes in one line.

@@ -22,6 +22,8 @@ pub enum Exit {
     RunFailed = 10,
     /// The run that was watched was cancelled.
     RunCancelled = 11,
+    /// `doctor` found something with which Conveyor does not work.
+    Unhealthy = 12,
     /// A signal ended the command.
     Interrupted = 130,
 }
@@ -37,6 +39,7 @@ Exit codes:
     7  the server cannot be reached
    10  the run that was watched failed
    11  the run that was watched was cancelled
+   12  doctor found something that fails
   130  interrupted by a signal";
 
 impl Exit {

@@ -7,12 +7,14 @@ mod acts;
 mod apply;
 pub mod client;
 mod definition;
+mod doctor;
 mod driver;
 mod error;
 mod exit;
 pub mod follow;
 mod logs;
 pub mod manifest;
+mod migrate;
 mod noun;
 pub mod output;
 mod pipeline;
@@ -55,6 +57,16 @@ enum Command {
     Up(up::Up),
     /// Print the configuration that `up` would run with.
     Config(up::Up),
+    /// Look at all that the server leans on, and say what to do about it.
+    ///
+    /// Takes the configuration that `up` would run with, and disturbs no server that is running. Exits 12 if something
+    /// fails.
+    Doctor(up::Up),
+    /// Copy everything from one place to another: the store, the blobs of components and large results, the logs.
+    ///
+    /// Stop every Conveyor of both places first. What was copied is read back, counted and compared. A migration that
+    /// was interrupted is run again and goes on.
+    Migrate(migrate::Migrate),
     /// Create or update what files describe: definitions first, then pipelines, then resources.
     ///
     /// Stops at the first document that fails, and then exits 1 (7 if the server cannot be reached).
@@ -114,12 +126,18 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
     let command = match cli.command {
         Command::Up(up) => return up::run(up, output).await,
         Command::Config(up) => return show_config::run(up, output),
+        Command::Doctor(up) => return doctor::run(up, output).await,
+        Command::Migrate(migrate) => return until_interrupted(Box::pin(migrate::run(migrate, output))).await,
         Command::CompileComponent { memory_bytes, cpu_seconds } => return Ok(compile(memory_bytes, cpu_seconds)),
         command => command,
     };
     let context = Context { client: Client::new(&cli.server)?, output };
+    until_interrupted(talk(command, &context)).await
+}
+
+async fn until_interrupted(work: impl Future<Output = Result<Exit, Error>>) -> Result<Exit, Error> {
     tokio::select! {
-        exit = talk(command, &context) => exit,
+        exit = work => exit,
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
     }
 }
@@ -151,6 +169,10 @@ async fn talk(command: Command, context: &Context) -> Result<Exit, Error> {
         Command::Resource(resource) => resource::run(&resource, context).await,
         Command::Run(run) => run::run(&run, context).await,
         // These talk to no server and are carried out before.
-        Command::Up(_) | Command::Config(_) | Command::CompileComponent { .. } => Ok(Exit::Ok),
+        Command::Up(_)
+        | Command::Config(_)
+        | Command::Doctor(_)
+        | Command::Migrate(_)
+        | Command::CompileComponent { .. } => Ok(Exit::Ok),
     }
 }

@@ -62,6 +62,8 @@ pub(super) struct Worker {
 /// A run's record and what this process knows of it beyond the record.
 struct Kept {
     stored: StoredRun,
+    /// When it was read or written last, or found to be current.
+    known: Instant,
     /// What was sent by this process and confirmed by the bus, and when: it is not sent again by a sweep.
     sent: HashMap<Effect, Instant>,
 }
@@ -215,6 +217,10 @@ impl Worker {
         if *self.parts.bus.health().borrow() != Health::Up {
             return;
         }
+        if let Err(error) = self.doubt(run).await {
+            tracing::warn!(%run, %error, "a run cannot be looked at; trying again");
+            return self.again(run);
+        }
         match self.look_at(run).await {
             Ok(()) | Err(Stopped::Rejected(_)) => {}
             // It finished and was removed since it was listed.
@@ -231,6 +237,21 @@ impl Worker {
         self.carry(run, if begun { Input::Looked } else { Input::Requested }).await?;
         let settled = self.settled(run);
         if settled.is_empty() { Ok(()) } else { self.carry(run, Input::Settled { dispatches: settled }).await }
+    }
+
+    /// Forgets a record that is not the stored one any more. Whoever commits a transition of a run announces it to one
+    /// engine, and the announcement may be lost: without this, a run that was paused here and resumed elsewhere would be
+    /// taken for paused for ever.
+    async fn doubt(&mut self, run: RunId) -> Result<(), store::Error> {
+        let limit = Duration::from_millis(self.parts.config.engine.memory_ms);
+        let Some(kept) = self.cache.get_mut(&run).filter(|kept| kept.known.elapsed() >= limit) else { return Ok(()) };
+        let head = self.parts.store.get(&store::keys::run(run)).await?;
+        if head.is_some_and(|head| head.revision == kept.stored.revision) {
+            kept.known = Instant::now();
+        } else {
+            self.cache.remove(&run);
+        }
+        Ok(())
     }
 
     /// Carries an input through: decides, commits, and decides again if somebody else was first; then sends what is owed.
@@ -303,6 +324,7 @@ impl Worker {
         let revision = runs::commit(self.parts.store.as_ref(), &kept.stored, &after).await?;
         self.parts.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
         let before = std::mem::replace(&mut kept.stored, StoredRun { run: after, revision }).run;
+        kept.known = Instant::now();
         count(&self.parts.metrics, &kept.stored.run, events);
         let unwanted = dispatch::unwanted(&before, &kept.stored.run);
         if let Some(wake) = kept.stored.run.wake_at() {
@@ -420,7 +442,7 @@ impl Worker {
             // Of a record that has not changed since it rested, all that it owes was sent.
             let rest = self.quiet.of(run).filter(|rest| rest.revision == stored.revision);
             let sent = rest.map(|rest| stored.run.effects().into_iter().map(|effect| (effect, rest.since)).collect());
-            self.cache.insert(run, Kept { stored, sent: sent.unwrap_or_default() });
+            self.cache.insert(run, Kept { stored, known: Instant::now(), sent: sent.unwrap_or_default() });
         }
         self.cache.get_mut(&run).ok_or(Stopped::Unknown)
     }

@@ -9,16 +9,19 @@ use std::time::Duration;
 
 use async_nats::jetstream::context::{ContextBuilder, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{Client, Message, StatusCode, Subscriber};
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
+use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Error, Logs, NewLine, Query, StoredLine};
+use crate::bus::{Stream, subject};
 use crate::config;
 use crate::model::{Digest, LogLine, RunId};
 
@@ -92,7 +95,7 @@ impl Logs for JetStreamLogs {
         for NewLine { id, line } in &lines {
             let payload = serde_json::to_vec(line).map_err(unavailable)?;
             let message = PublishMessage::build().message_id(id).expected_stream(STREAM).payload(payload.into());
-            let sent = self.link.context.send_publish(subject(&line.runid), message).await;
+            let sent = self.link.context.send_publish(of_run(&line.runid), message).await;
             confirmations.push(sent.map_err(unavailable)?);
         }
         let mut newest = 0;
@@ -115,7 +118,7 @@ impl Logs for JetStreamLogs {
 
     async fn query(&self, query: Query) -> Result<Vec<StoredLine>, Error> {
         let fits = |wanted: &Option<String>, is: &String| wanted.as_ref().is_none_or(|wanted| wanted == is);
-        let filter = query.run.as_ref().map_or_else(|| format!("{STREAM}.*"), |run| subject(run));
+        let filter = query.run.as_ref().map_or_else(|| format!("{STREAM}.*"), |run| of_run(run));
         let (mut lines, mut after) = (Vec::new(), query.after);
         while lines.len() < query.limit {
             let wanted =
@@ -140,14 +143,28 @@ impl Logs for JetStreamLogs {
         self.link.newest.subscribe()
     }
 
+    /// They come from the bus by the hand of one node, which may have died a moment ago.
+    async fn lags(&self) -> Result<bool, Error> {
+        #[derive(Deserialize)]
+        struct Pending {
+            num_pending: u64,
+            num_ack_pending: u64,
+        }
+        let subject = format!("CONSUMER.INFO.{}.{}", Stream::Logs.name(), subject::LOG_KEEPER);
+        match self.link.context.request(subject, &json!({})).await.map_err(unavailable)? {
+            Response::Ok(Pending { num_pending, num_ack_pending }) => Ok(num_pending + num_ack_pending > 0),
+            Response::Err { .. } => Ok(false),
+        }
+    }
+
     async fn remove(&self, runs: &[RunId]) -> Result<(), Error> {
         for run in runs {
-            let body = json!({ "filter": subject(&run.to_string()) });
+            let body = json!({ "filter": of_run(&run.to_string()) });
             let purged = self.link.context.request(format!("STREAM.PURGE.{STREAM}"), &body);
             match purged.await.map_err(unavailable)? {
-                async_nats::jetstream::response::Response::Ok::<serde_json::Value>(_) => {}
-                async_nats::jetstream::response::Response::Err { error } if is_missing(&error) => return Ok(()),
-                async_nats::jetstream::response::Response::Err { error } => return Err(unavailable(error)),
+                Response::Ok::<serde_json::Value>(_) => {}
+                Response::Err { error } if is_missing(&error) => return Ok(()),
+                Response::Err { error } => return Err(unavailable(error)),
             }
         }
         Ok(())
@@ -272,7 +289,7 @@ fn is_missing(error: &async_nats::jetstream::Error) -> bool {
 }
 
 /// The subject of a run. What is no run id, and so may be no part of a subject, is replaced by its digest.
-fn subject(run: &str) -> String {
+fn of_run(run: &str) -> String {
     match run.parse::<RunId>() {
         Ok(id) if id.to_string() == run => format!("{STREAM}.{run}"),
         _ => format!("{STREAM}.{}", Digest::of(run.as_bytes()).hex()),

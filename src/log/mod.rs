@@ -36,6 +36,12 @@ pub trait Logs: Send + Sync + 'static {
     /// position it saw, so that nothing falls between what is stored and what is live.
     fn newest(&self) -> watch::Receiver<u64>;
 
+    /// Whether lines that were written before this moment may still be on their way here. Who follows a log to its end asks
+    /// this last. `false` where nobody can know; then waiting a little must do.
+    async fn lags(&self) -> Result<bool, Error> {
+        Ok(false)
+    }
+
     /// Removes all lines of these runs, a part at a time, so that appending goes on meanwhile. Runs without lines are no
     /// error. No position is given twice: lines that come later stand behind those that were removed.
     async fn remove(&self, runs: &[RunId]) -> Result<(), Error>;

@@ -46,6 +46,11 @@ pub struct SqliteLogs {
 }
 
 impl SqliteLogs {
+    /// The file's name in the folder.
+    pub const FILE: &str = "logs.db";
+    /// The version of its tables, as `user_version` tells it.
+    pub const TABLES: usize = MIGRATIONS.len();
+
     /// Opens the logs of a folder and makes both if they are missing. Blocks on the disk.
     ///
     /// # Errors
@@ -53,7 +58,7 @@ impl SqliteLogs {
     pub fn open(folder: &Path, limits: &config::Log) -> Result<Self, Error> {
         let unusable = |error| Error::Unavailable(format!("the folder {} cannot be used: {error}", folder.display()));
         folder::create(folder).map_err(unusable)?;
-        let path = folder.join("logs.db");
+        let path = folder.join(Self::FILE);
         let settings = Settings {
             path: &path,
             migrations: MIGRATIONS,

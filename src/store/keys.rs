@@ -9,6 +9,8 @@ pub const DEFINITIONS: &str = "definitions/";
 pub const PIPELINES: &str = "pipelines/";
 /// Before the name of a driver that is a component.
 pub const DRIVERS: &str = "drivers/";
+/// Before the type and the name of a resource.
+pub const RESOURCES: &str = "resources/";
 /// Before the id of a run: its head.
 pub const RUNS: &str = "runs/";
 /// Before the id of every run that has not finished; the value is empty.
@@ -35,13 +37,13 @@ pub fn driver(name: &str) -> String {
 /// Before the names of the resources of one type.
 #[must_use]
 pub fn resources(resource: &str) -> String {
-    format!("resources/{resource}/")
+    format!("{RESOURCES}{resource}/")
 }
 
 /// A resource as it is now.
 #[must_use]
 pub fn resource(resource: &str, name: &str) -> String {
-    format!("resources/{resource}/{name}")
+    format!("{RESOURCES}{resource}/{name}")
 }
 
 /// Before the versions of one resource.

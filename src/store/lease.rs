@@ -53,6 +53,7 @@ impl Candidate {
             let holds = self.mine.is_some();
             held.send_if_modified(|held| std::mem::replace(held, holds) != holds);
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep_until(now + pause) => {}
             }

@@ -25,6 +25,8 @@ mod million;
 #[allow(dead_code)]
 mod nats;
 mod place;
+#[path = "../suite/support/port.rs"]
+mod port;
 mod process;
 mod queued;
 mod start;

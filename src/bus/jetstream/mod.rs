@@ -5,6 +5,7 @@
 
 mod consumer;
 mod feed;
+mod inspect;
 mod link;
 mod places;
 mod publish;
@@ -21,6 +22,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::DropGuard;
 
+pub use self::inspect::{Greeting, Inspection, Server, StreamState, inspect};
 use self::link::{Link, Phase};
 use super::{Bus, Consumer, Error, Health, Limits, Message, Place, SIGNALS, Stream, Subscription};
 

@@ -81,7 +81,7 @@ struct Page {
 #[derive(Deserialize)]
 struct Listed {
     name: String,
-    /// The server keeps it through updates and restarts, so it is the token of the place.
+    /// The server keeps it through updates and restarts, so it is in the token of the place.
     created: String,
     config: Filters,
 }
@@ -95,6 +95,7 @@ struct Filters {
 async fn list(context: &Context) -> Result<BTreeMap<String, Place>, Error> {
     let mut places = BTreeMap::new();
     let mut offset = 0;
+    let answers = stream_of_answers(context).await?;
     loop {
         let subject = format!("CONSUMER.LIST.{}", Stream::Messages.name());
         let page = match ask::<Page>(context, subject, &json!({ "offset": offset })).await? {
@@ -105,21 +106,35 @@ async fn list(context: &Context) -> Result<BTreeMap<String, Place>, Error> {
         let consumers = page.consumers.unwrap_or_default();
         offset += consumers.len();
         let last = consumers.is_empty() || offset >= page.total;
-        places.extend(consumers.into_iter().map(Listed::into_place));
+        places.extend(consumers.into_iter().map(|listed| listed.into_place(&answers)));
         if last {
             return Ok(places);
         }
     }
 }
 
+/// When the stream of results was made. With an earlier one the answers that nobody had taken are gone, although the
+/// places are still there and will not answer again: so it is a part of their tokens.
+async fn stream_of_answers(context: &Context) -> Result<String, Error> {
+    #[derive(Deserialize)]
+    struct Made {
+        created: String,
+    }
+    let name = Stream::Pipeline.name();
+    match ask::<Made>(context, format!("STREAM.INFO.{name}"), &json!({})).await? {
+        Ok(made) => Ok(made.created),
+        Err(error) => Err(Error::Unavailable(format!("stream \"{name}\" cannot be read: {error}"))),
+    }
+}
+
 impl Listed {
-    fn into_place(self) -> (String, Place) {
+    fn into_place(self, answers: &str) -> (String, Place) {
         let mut filters = self.config.filter_subjects.unwrap_or_default();
         filters.extend(self.config.filter_subject.filter(|filter| !filter.is_empty()));
         if filters.is_empty() {
             // A consumer without a filter takes the whole stream.
             filters.push(">".to_owned());
         }
-        (self.name, Place { token: self.created, filters })
+        (self.name, Place { token: format!("{}/{answers}", self.created), filters })
     }
 }

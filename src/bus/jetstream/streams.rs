@@ -31,6 +31,20 @@ pub(super) async fn assert(context: &Context, limits: &Limits) -> Result<(), Err
     if foreign.is_empty() { Ok(()) } else { Err(Error::Foreign(foreign.join("; "))) }
 }
 
+/// Whether a stream as found is as it should be; if not, in what it differs and whether [`assert()`] would mend it.
+pub(super) fn compare(stream: Stream, limits: &Limits, found: &Config) -> Result<(), (Vec<String>, bool)> {
+    let differences = differences(&wanted(stream, limits), found);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let mended = is_ours(found) && differences.iter().all(|difference| difference.can_be_mended);
+    Err((differences.into_iter().map(|difference| difference.text).collect(), mended))
+}
+
+fn is_ours(found: &Config) -> bool {
+    found.metadata.get(MARK.0).is_some_and(|mark| mark == MARK.1)
+}
+
 fn wanted(stream: Stream, limits: &Limits) -> Config {
     let kept = ConsumerLimits { inactive_threshold: limits.place_kept, max_ack_pending: 0 };
     Config {
@@ -62,8 +76,7 @@ async fn assert_one(context: &Context, wanted: Config) -> Result<(), Error> {
     if differences.is_empty() {
         return Ok(());
     }
-    let ours = found.metadata.get(MARK.0).is_some_and(|mark| mark == MARK.1);
-    if ours && differences.iter().all(|difference| difference.can_be_mended) {
+    if is_ours(&found) && differences.iter().all(|difference| difference.can_be_mended) {
         return update(context, merge(&wanted, found)).await;
     }
     let told: Vec<_> = differences.into_iter().map(|difference| difference.text).collect();

@@ -1,5 +1,6 @@
 //! Everything that is printed: data on stdout, talk on stderr.
 
+mod progress;
 mod text;
 mod view;
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Error;
+pub(super) use progress::Steps;
 pub use text::{clean, elapsed, log_line};
 pub use view::View;
 

@@ -8,6 +8,11 @@ use crate::model::Digest;
 
 /// The versions of the contract that the host speaks, and the interface that each asks for.
 const CONTRACTS: [(&str, &str); 1] = [("0.1.0", "conveyor:driver/reconciler@0.1.0")];
+/// The versions of the contract `conveyor:driver` that components may be built against.
+pub fn contracts() -> impl Iterator<Item = &'static str> {
+    CONTRACTS.iter().map(|(version, _)| *version)
+}
+
 /// The interface of every version, without it.
 const RECONCILER: &str = "conveyor:driver/reconciler@";
 /// What a component may import, each name without the last part of its version: as wasmtime does, any patch release will

@@ -28,9 +28,12 @@ use async_trait::async_trait;
 use super::{Failure, Reconciler, Request};
 use crate::model::{Digest, DriverResult};
 
-pub use admission::{Inspection, Refused, inspect};
+pub use admission::{Inspection, Refused, contracts, inspect};
 pub use engine::StartError;
 pub use host::{ComponentHost, LoadError};
+
+/// The version of wasmtime that is built in. The crate does not tell it; a test holds it to the lock file.
+pub const WASMTIME: &str = "48.0.8";
 
 /// A driver that is a component. The component can be replaced while calls are under way.
 #[derive(Debug)]

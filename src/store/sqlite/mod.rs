@@ -43,6 +43,11 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// The file's name in the folder.
+    pub const FILE: &str = "conveyor.db";
+    /// The version of its tables, as `user_version` tells it.
+    pub const TABLES: usize = MIGRATIONS.len();
+
     /// Opens the store of a folder and makes both if they are missing. Blocks on the disk.
     ///
     /// # Errors
@@ -52,7 +57,7 @@ impl SqliteStore {
             |error| Error::Unavailable(format!("the folder {} cannot be used: {error}", folder.display()));
         folder::create(folder).map_err(unavailable)?;
         let lock = lock(folder)?;
-        let path = folder.join("conveyor.db");
+        let path = folder.join(Self::FILE);
         let settings = Settings {
             path: &path,
             migrations: MIGRATIONS,

@@ -1,5 +1,6 @@
 //! The HTTP API as clients see it: bodies, codes, bounds.
 
+mod browser;
 mod idempotency;
 mod lists;
 

@@ -1,6 +1,7 @@
 //! What `apply` reads.
 
 use conveyor::cli::manifest::{Error, Kind, MAX_BYTES, parse};
+use conveyor::model::Pipeline;
 use serde_json::{Value, json};
 
 #[test]
@@ -140,4 +141,23 @@ fn empty_and_overlong_files_are_refused() {
         assert_eq!(parse(text), Err(Error::Empty), "{text:?}");
     }
     assert_eq!(parse(&" ".repeat(MAX_BYTES + 1)), Err(Error::TooLong(MAX_BYTES + 1)));
+}
+
+#[test]
+fn the_pipelines_of_the_readme_are_valid() {
+    let mut pipelines = 0;
+    for block in include_str!("../../../README.md").split("```yaml\n").skip(1) {
+        let text = block.split("```").next().unwrap();
+        // One block shows the steps alone.
+        let head = if text.starts_with("steps:") { "kind: Pipeline\nname: p\nresource: app\n" } else { "" };
+        for document in parse(&format!("{head}{text}")).unwrap() {
+            if document.kind == Kind::Pipeline {
+                let mut body = document.body;
+                body.as_object_mut().unwrap().remove("kind");
+                serde_json::from_value::<Pipeline>(body).unwrap().validate().unwrap();
+                pipelines += 1;
+            }
+        }
+    }
+    assert_eq!(pipelines, 2);
 }

@@ -4,6 +4,7 @@ mod broadcast;
 mod cli;
 #[cfg(feature = "etcd")]
 mod cluster;
+mod doctor;
 mod faults;
 mod guests;
 mod in_process;
@@ -11,5 +12,6 @@ mod kills;
 mod large;
 mod lists;
 mod logs;
+mod migrate;
 mod nats;
 mod policy;

@@ -11,7 +11,7 @@ use conveyor::metrics::Metrics;
 use conveyor::model::{
     DriverMessage, DriverResult, Pipeline, PipelineEvent, Resource, ResourceEvent, Run, RunInput, StepResult,
 };
-use conveyor::store::{MemoryStore, Store as _, runs};
+use conveyor::store::{MemoryStore, SharedStore, runs};
 use serde_json::json;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -67,8 +67,20 @@ impl Driver {
 
 #[tokio::test]
 async fn a_result_is_never_refused_by_an_old_memory_of_its_run() {
+    two_engines_carry_one_run(Arc::new(MemoryStore::new(&Config::default().store))).await;
+}
+
+#[cfg(feature = "etcd")]
+#[tokio::test]
+async fn of_two_engines_that_both_own_a_run_one_wins_each_transition() {
+    let server = crate::support::etcd::EtcdServer::start();
+    let config = Config::default();
+    let store = conveyor::store::EtcdStore::connect(&server.url(), &config.store, &config.cluster).await.unwrap();
+    two_engines_carry_one_run(Arc::new(store)).await;
+}
+
+async fn two_engines_carry_one_run(store: SharedStore) {
     let config = Arc::new(Config::default());
-    let store = Arc::new(MemoryStore::new(&config.store));
     let bus: SharedBus = Arc::new(InProcessBus::new(Limits::from(&config.bus)));
     let (clock, metrics) = (Arc::new(SystemClock), Arc::new(Metrics::new()));
     let parts = Parts { store: store.clone(), bus: bus.clone(), clock, metrics, config };

@@ -1,6 +1,7 @@
 //! The core against a world that loses, doubles and reorders: after every action the named invariants hold, and when the
 //! world behaves again the run ends as it must.
 
+mod engine;
 mod plan;
 mod world;
 

@@ -30,6 +30,13 @@ pub fn conveyor(server: &str, arguments: &[&str]) -> Said {
     conveyor_with(server, arguments, "")
 }
 
+/// Runs a command that talks to no server, with this environment.
+pub fn offline(arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conveyor"));
+    command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null());
+    said(command.output().unwrap())
+}
+
 /// The same with a text on standard input.
 pub fn conveyor_with(server: &str, arguments: &[&str], input: &str) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_conveyor"));

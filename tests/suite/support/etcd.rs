@@ -1,12 +1,14 @@
 //! A real `etcd` on free ports and in a directory of its own, ended with the test.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use etcd_client::{Client, KvClient};
 use tempfile::TempDir;
+
+use super::port;
 
 /// How long a server may take to come up on a busy machine.
 const START: Duration = Duration::from_secs(30);
@@ -32,8 +34,7 @@ impl EtcdServer {
         let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         for _ in 0..10 {
             // Between the test for a free port and the server's start another process may take it: then other ports.
-            let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-            let [client, peer] = free.map(|free| free.local_addr().unwrap().port());
+            let [client, peer] = [(); 2].map(|()| port::free());
             let directory = TempDir::new().unwrap();
             let mut server = Self { directory, client, peer, arguments: arguments.clone(), process: None };
             if server.run() {
@@ -67,7 +68,7 @@ impl EtcdServer {
     pub async fn behind_the_back(&mut self, work: impl AsyncFnOnce(KvClient)) {
         self.kill();
         let known = self.client;
-        self.client = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap().port();
+        self.client = port::free();
         self.restart();
         work(self.kv().await).await;
         self.kill();

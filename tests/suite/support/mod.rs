@@ -7,5 +7,6 @@ pub mod command;
 pub mod etcd;
 pub mod guest;
 pub mod nats;
+pub mod port;
 pub mod remote;
 pub mod server;

@@ -1,12 +1,14 @@
 //! A real `nats-server` with JetStream, on a free port and in a directory of its own, ended with the test.
 
 use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use super::port;
 
 /// How long a server may take to come up on a busy machine.
 const START: Duration = Duration::from_secs(20);
@@ -30,8 +32,7 @@ impl NatsServer {
     pub fn with(settings: &'static str) -> Self {
         for _ in 0..10 {
             // Between the test for a free port and the server's start another process may take it: then another port.
-            let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap().port();
-            let mut server = Self { directory: TempDir::new().unwrap(), port, process: None, settings };
+            let mut server = Self { directory: TempDir::new().unwrap(), port: port::free(), process: None, settings };
             if server.run() {
                 return server;
             }
@@ -49,6 +50,11 @@ impl NatsServer {
     /// Where it listens.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// The process, for signals.
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
     }
 
     /// Ends it as a crash would.

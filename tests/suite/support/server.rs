@@ -10,6 +10,8 @@ use conveyor::model::RunStatus;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+use super::port;
+
 /// How long anything that must happen may take on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -40,13 +42,29 @@ impl Server {
     pub fn with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path().join("data");
+        Self::launched(folder, arguments, environment, Some(temporary))
+    }
+
+    /// The same with its data in this folder, which is left as it is at the end.
+    pub fn in_folder(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::launched(folder.to_owned(), arguments, environment, None)
+    }
+
+    fn launched(
+        folder: PathBuf,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        temporary: Option<tempfile::TempDir>,
+    ) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let environment: Vec<(String, String)> =
             environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let (child, url) = launch(&folder, "127.0.0.1:0", &arguments, &environment);
+        let ports = (0..10).map(|_| format!("127.0.0.1:{}", port::free()));
+        let launched = ports.into_iter().find_map(|listen| launch(&folder, &listen, &arguments, &environment));
+        let (child, url) = launched.expect("a server comes up in ten tries");
         // A connection that is kept would be that of a process that was killed.
         let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
-        Self { child, url, folder, arguments, environment, client, _temporary: Some(temporary) }
+        Self { child, url, folder, arguments, environment, client, _temporary: temporary }
     }
 
     /// Ends the process as a crash would.
@@ -58,7 +76,8 @@ impl Server {
     /// Starts it again on the same data, at the same address.
     pub fn restart(&mut self) {
         let address = self.url.trim_start_matches("http://").to_owned();
-        let (child, url) = launch(&self.folder, &address, &self.arguments, &self.environment);
+        let launched = launch(&self.folder, &address, &self.arguments, &self.environment);
+        let (child, url) = launched.expect("the server comes up again");
         self.child = child;
         self.url = url;
     }
@@ -224,7 +243,13 @@ impl Drop for Server {
     }
 }
 
-fn launch(folder: &Path, listen: &str, arguments: &[String], environment: &[(String, String)]) -> (Child, String) {
+/// None if it ended before it was ready; it has said why on stderr.
+fn launch(
+    folder: &Path,
+    listen: &str,
+    arguments: &[String],
+    environment: &[(String, String)],
+) -> Option<(Child, String)> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_conveyor"));
     command.arg("up").args(["--listen", listen, "--data"]).arg(folder).args(arguments);
     command.envs(environment.iter().map(|(name, value)| (name, value)));
@@ -232,7 +257,9 @@ fn launch(folder: &Path, listen: &str, arguments: &[String], environment: &[(Str
     let mut child = command.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let url = line.split_whitespace().find(|word| word.starts_with("http://"));
-    let Some(url) = url else { panic!("the server did not say that it is ready, but {line:?}: {:?}", child.wait()) };
-    (child, url.to_owned())
+    if let Some(url) = line.split_whitespace().find(|word| word.starts_with("http://")) {
+        return Some((child, url.to_owned()));
+    }
+    eprintln!("a server did not say that it is ready, but {line:?}: {:?}", child.wait());
+    None
 }

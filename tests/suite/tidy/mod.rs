@@ -42,7 +42,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("server", &["config", "api", "conveyor"]),
-    ("cli", &["model", "config", "driver", "catalog", "server"]),
+    ("doctor", &["config", "store", "bus", "log", "driver"]),
+    ("migrate", &["model", "config", "store", "blob", "log"]),
+    ("cli", &["model", "config", "driver", "catalog", "server", "doctor", "migrate", "store", "blob", "log", "bus"]),
 ];
 
 fn root() -> PathBuf {
@@ -127,4 +129,44 @@ fn the_map_of_the_readme_is_the_tree() {
         let path = line.split('`').next().unwrap();
         assert!(root().join(path).exists(), "the map names {path}, which is not there");
     }
+}
+
+/// The table says of each promise which test shows it; a test that was renamed or went away would leave it standing.
+#[test]
+fn the_tests_that_the_readme_names_exist() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let table = readme.split("<!-- survives -->").nth(1).expect("a table between two <!-- survives --> marks");
+    let mut tests = Vec::new();
+    for path in all(&["src", "tests/suite"]) {
+        let inside = path.strip_prefix(root().join("tests/suite")).or_else(|_| path.strip_prefix(root().join("src")));
+        let parts = inside.unwrap().iter().map(|part| part.to_str().unwrap().trim_end_matches(".rs"));
+        let module = parts.filter(|part| *part != "mod").collect::<Vec<_>>().join("::");
+        let text = fs::read_to_string(&path).unwrap();
+        let mut is_test = false;
+        for line in text.lines().map(str::trim) {
+            is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            let function = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "));
+            if let Some(function) = function.filter(|_| std::mem::take(&mut is_test)) {
+                tests.push(format!("{module}::{}", function.split('(').next().unwrap()));
+            }
+        }
+    }
+    let mut rows = 0;
+    for row in table.lines().filter(|line| line.starts_with('|')).skip(2) {
+        let last = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let named: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "this row names no test: {row}");
+        for test in named {
+            assert!(tests.iter().any(|found| found == test), "the README names the test {test}, which is not there");
+        }
+        rows += 1;
+    }
+    assert!(rows > 0, "the table has no rows");
+}
+
+#[test]
+fn the_version_of_wasmtime_that_is_told_is_the_one_that_is_locked() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let expected = format!("name = \"wasmtime\"\nversion = \"{}\"\n", conveyor::driver::component::WASMTIME);
+    assert!(lock.contains(&expected), "Cargo.lock has another wasmtime than driver::component::WASMTIME says");
 }
