@@ -55,9 +55,9 @@ check: ## Fails on code that is not formatted and on warnings
 	.ci/tools protoc
 	.ci/check
 
-bench: guests ## Measures; builds with optimisations first
+bench: ## Measures, all or ONLY="chain crowd"; builds with optimisations first
 	.ci/tools nats protoc etcd
-	. .ci/env && cargo bench --locked
+	. .ci/env && cargo bench --locked --bench belt -- $(ONLY)
 
 clean: ## Removes all build output, but not the installed tools (they are in .cache/)
 	cargo clean

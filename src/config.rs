@@ -128,6 +128,8 @@ pub struct Store {
     pub group: usize,
     /// Deletions remembered for watches that start in the past. Default 10,000.
     pub history: usize,
+    /// Bytes of entries kept in memory, those used last, so that reading one of them again costs nothing. Default 16 MiB.
+    pub recent_bytes: usize,
     /// The most bytes of one transaction's keys and values. Default 8 MiB.
     pub transaction_bytes: usize,
     /// The most writes in one transaction. Default 100, which every backend takes: etcd allows 128 operations, some of
@@ -142,6 +144,7 @@ impl Default for Store {
             queue: 1_024,
             group: 128,
             history: 10_000,
+            recent_bytes: 16 << 20,
             transaction_bytes: 8 << 20,
             transaction_writes: 100,
         }
@@ -187,6 +190,11 @@ pub struct Engine {
     pub max_in_flight: usize,
     /// How often effects that are owed are looked for, in ms. Default 2,000.
     pub sweep_ms: u64,
+    /// The runs that have not ended which one such round looks at; more take several rounds. Default 1,000.
+    pub scan: usize,
+    /// The runs that have not ended of which it is remembered that they owe nothing and wait; about 64 bytes each.
+    /// Default 1,000,000.
+    pub resting: usize,
     /// Runs whose records one worker keeps in memory. Default 256.
     pub cache: usize,
     /// After how long a record in memory is compared with the stored one when its run is looked at, in ms. Default 5,000:
@@ -213,6 +221,8 @@ impl Default for Engine {
             workers: 64,
             max_in_flight: 1_000,
             sweep_ms: 2_000,
+            scan: 1_000,
+            resting: 1_000_000,
             cache: 256,
             memory_ms: 5_000,
             settle_ms: 30_000,

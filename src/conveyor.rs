@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::blob::{CachedBlobs, FilesystemBlobs, JetStreamBlobs, MemoryBlobs, SharedBlobs};
 use crate::bus::{InProcessBus, JetStreamBus, SharedBus};
-use crate::catalog::{self, Catalog, RunView};
+use crate::catalog::{self, Catalog, RunView, Schemas};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::driver::component::ComponentHost;
@@ -19,7 +19,7 @@ use crate::driver::{self, Failure, Manager, NativeDriver, Request};
 use crate::engine::{self, Engine};
 use crate::log::{JetStreamLogs, Keeper, MemoryLogs, SharedLogs, SqliteLogs};
 use crate::metrics::Metrics;
-use crate::model::{DriverResult, Invalid, RunHead, RunId};
+use crate::model::{DriverResult, Invalid, RunId};
 use crate::retention::{self, Retention};
 use crate::store::{self, MemoryStore, SharedStore, SqliteStore, keys};
 use crate::{blob, bus, log};
@@ -125,7 +125,8 @@ impl Builder {
         } else {
             ComponentHost::with_artifacts(&config, blobs.clone(), &config.data.join("compiled"))?
         };
-        let catalog = Catalog { store, bus, blobs, logs, host, clock, metrics, config };
+        let schemas = Schemas::default();
+        let catalog = Catalog { store, bus, blobs, logs, host, clock, metrics, config, schemas };
         Ok(Conveyor::run(catalog, self.natives).await)
     }
 }
@@ -148,17 +149,20 @@ impl Conveyor {
     /// # Errors
     /// If there is no such run, or the store does not answer.
     pub async fn wait(&self, run: RunId) -> Result<RunView, catalog::Error> {
-        let key = keys::run(run);
-        let (entry, mut changes) = store::follow(self.catalog.store.as_ref(), &key).await?;
-        let mut value = entry.map(|entry| entry.value);
+        // This key goes when the run ends, and unlike the record it does not change before.
+        let key = keys::active(run);
         loop {
+            let (entry, mut changes) = store::follow(self.catalog.store.as_ref(), &key).await?;
             // A run that is not there, or not any more, is said to be missing.
-            let Some(head) = value else { return Ok(self.catalog.run(run).await?.into()) };
-            if store::decode::<RunHead>(&key, &head)?.status.is_finished() {
+            if entry.is_none() {
                 return Ok(self.catalog.run(run).await?.into());
             }
-            let closed = || store::Error::Unavailable("the store was closed".to_owned());
-            value = changes.next().await.ok_or_else(closed)??.value;
+            match changes.next().await {
+                // Whatever it was, the next look tells.
+                Some(Ok(_) | Err(store::Error::Compacted { .. })) => {}
+                Some(Err(error)) => return Err(error.into()),
+                None => return Err(store::Error::Unavailable("the store was closed".to_owned()).into()),
+            }
         }
     }
 
@@ -175,7 +179,7 @@ impl Conveyor {
 
     async fn run(catalog: Catalog, natives: Vec<NativeDriver>) -> Self {
         let (stop_drivers, stop_engine) = (CancellationToken::new(), CancellationToken::new());
-        let Catalog { store, bus, blobs, logs, host, clock, metrics, config } = catalog.clone();
+        let Catalog { store, bus, blobs, logs, host, clock, metrics, config, .. } = catalog.clone();
         let parts = driver::Parts {
             store: store.clone(),
             bus: bus.clone(),

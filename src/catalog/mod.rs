@@ -30,6 +30,7 @@ pub use runs::RunView;
 pub use telemetry::Readiness;
 
 pub use crate::engine::Answer;
+pub use schema::Schemas;
 
 use crate::blob::SharedBlobs;
 use crate::bus::SharedBus;
@@ -59,6 +60,8 @@ pub struct Catalog {
     pub metrics: Arc<Metrics>,
     /// Every bound.
     pub config: Arc<Config>,
+    /// Compiled schemas of definitions.
+    pub schemas: Schemas,
 }
 
 /// A part of a list.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::groups::group_of;
 use super::once::Memory;
-use super::schema::check_spec;
 use super::{Catalog, Code, Error, Listing, Paging};
 use crate::engine;
 use crate::model::{Digest, Driver, Pipeline, Resource, ResourceEvent, Run, RunId, RunInput, check_name};
@@ -159,7 +158,7 @@ impl Catalog {
     /// Checks the spec against its definition, and that the pipeline is there and takes the type.
     async fn check_resource(&self, resource: &Resource) -> Result<Option<Pipeline>, Error> {
         let definition = self.definition(&resource.resource).await?;
-        check_spec(&definition.name, &definition.schema, &resource.spec)?;
+        self.schemas.check(&definition.name, &definition.schema, &resource.spec)?;
         let Some(name) = resource.pipeline_name() else { return Ok(None) };
         let pipeline = self.pipeline(name).await?;
         if pipeline.resource != resource.resource {

@@ -16,7 +16,9 @@ pub(super) struct InHand {
 #[derive(Debug, Default)]
 struct State {
     under_way: HashSet<String>,
-    done: VecDeque<String>,
+    done: HashSet<Arc<str>>,
+    /// The same in the order in which they were done.
+    oldest_first: VecDeque<Arc<str>>,
 }
 
 /// What to do with a delivery.
@@ -42,7 +44,7 @@ impl InHand {
     pub(super) fn take(&self, id: &str) -> Taken {
         let mut state = self.state();
         if !id.is_empty() {
-            if state.done.iter().any(|done| done == id) {
+            if state.done.contains(id) {
                 return Taken::Done;
             }
             if !state.under_way.insert(id.to_owned()) {
@@ -64,9 +66,13 @@ impl Hold {
             return;
         }
         let mut state = self.all.state();
-        state.done.push_back(self.id.clone());
-        if state.done.len() > REMEMBERED {
-            state.done.pop_front();
+        let id: Arc<str> = self.id.as_str().into();
+        state.done.insert(id.clone());
+        state.oldest_first.push_back(id);
+        if state.oldest_first.len() > REMEMBERED
+            && let Some(oldest) = state.oldest_first.pop_front()
+        {
+            state.done.remove(&oldest);
         }
     }
 }

@@ -12,6 +12,7 @@ mod event;
 mod graph;
 mod group;
 pub mod machine;
+mod quiet;
 mod recovery;
 mod retry;
 mod sequencer;

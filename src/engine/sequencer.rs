@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::worker::{Job, Worker};
+use super::quiet::Quiet;
+use super::worker::{Job, Look, Worker};
 use super::{Parts, recovery};
 use crate::bus::{self, Consumer, Delivery, Stream, subject};
 use crate::metrics::Metrics;
@@ -26,7 +27,15 @@ pub struct Engine {
 /// The workers' queues.
 #[derive(Debug, Clone)]
 pub(super) struct Workers {
-    queues: Vec<mpsc::Sender<Job>>,
+    queues: Vec<Queues>,
+}
+
+/// What one worker is told.
+#[derive(Debug, Clone)]
+struct Queues {
+    jobs: mpsc::Sender<Job>,
+    /// Runs to look at, apart from the jobs: many of them must not keep events waiting.
+    looks: mpsc::Sender<Look>,
 }
 
 impl Engine {
@@ -36,14 +45,15 @@ impl Engine {
         let tasks = TaskTracker::new();
         let halt = CancellationToken::new();
         let drain = Duration::from_millis(parts.config.api.drain_ms);
+        let quiet = Quiet::new(parts.config.engine.resting);
         let mut queues = Vec::new();
         for _ in 0..parts.config.engine.workers.max(1) {
-            let (queue, jobs) = mpsc::channel(256);
-            queues.push(queue);
-            tasks.spawn(Worker::new(parts.clone()).run(jobs, halt.clone()));
+            let ((jobs, told), (looks, listed)) = (mpsc::channel(256), mpsc::channel(16));
+            queues.push(Queues { jobs, looks });
+            tasks.spawn(Worker::new(parts.clone(), quiet.clone()).run(told, listed, halt.clone()));
         }
         let workers = Workers { queues };
-        tasks.spawn(recovery::sweep(parts.clone(), workers.clone(), stop.clone()));
+        tasks.spawn(recovery::sweep(parts.clone(), workers.clone(), quiet, stop.clone()));
         tasks.spawn(intake(parts, workers, stop));
         tasks.close();
         Self { tasks, halt, drain }
@@ -62,13 +72,23 @@ impl Engine {
 impl Workers {
     /// Hands a job to the worker of its run; waits while that worker's queue is full.
     pub(super) async fn send(&self, run: RunId, job: Job) {
+        if let Some(queues) = self.of(run) {
+            // A worker is gone only when the engine stops; what it had to do is found again at the next start.
+            let _ = queues.jobs.send(job).await;
+        }
+    }
+
+    /// Has the worker of a run look whether anything is owed; waits while it has enough to look at.
+    pub(super) async fn look(&self, look: Look) {
+        if let Some(queues) = self.of(look.run) {
+            let _ = queues.looks.send(look).await;
+        }
+    }
+
+    fn of(&self, run: RunId) -> Option<&Queues> {
         let mut hasher = DefaultHasher::new();
         run.hash(&mut hasher);
-        let index = usize::try_from(hasher.finish() % self.queues.len().max(1) as u64).unwrap_or(0);
-        if let Some(queue) = self.queues.get(index) {
-            // A worker is gone only when the engine stops; what it had to do is found again at the next start.
-            let _ = queue.send(job).await;
-        }
+        self.queues.get(usize::try_from(hasher.finish() % self.queues.len().max(1) as u64).unwrap_or(0))
     }
 }
 
@@ -121,8 +141,8 @@ fn read(delivery: &Delivery) -> Result<(RunId, MakeJob), String> {
     let event: PipelineEvent = serde_json::from_slice(&delivery.payload).map_err(|error| error.to_string())?;
     match delivery.subject.as_str() {
         subject::PIPELINE_INIT => {
-            let run = event.run_id.parse().map_err(|_| format!("run_id \"{}\" is not a UUID", event.run_id))?;
-            Ok((run, Box::new(Job::Start)))
+            let run: RunId = event.run_id.parse().map_err(|_| format!("run_id \"{}\" is not a UUID", event.run_id))?;
+            Ok((run, Box::new(move |delivery| Job::Start(run, delivery))))
         }
         subject::RUN_CHANGED => {
             let run: RunId = event.run_id.parse().map_err(|_| format!("run_id \"{}\" is not a UUID", event.run_id))?;

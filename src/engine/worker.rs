@@ -1,6 +1,9 @@
 //! One worker: loads a run, asks the core, commits, sends what is owed. Commit before effect; acknowledge after commit.
 
-use std::collections::{BTreeSet, HashMap};
+mod counting;
+mod effects;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,42 +14,50 @@ use tokio_util::sync::CancellationToken;
 use super::data::{self, Shelf};
 use super::event::Event;
 use super::machine::{BATCH, Belt, Effect, Input, Rejected};
+use super::quiet::Quiet;
 use super::sequencer::{acknowledge, give_back};
 use super::{Parts, dispatch, slots};
 use crate::blob;
-use crate::bus::{self, Delivery, Health};
-use crate::metrics::{DriverOutcome, Metrics};
-use crate::model::{DriverReport, Run, RunHead, RunId, RunStatus, StepStatus};
+use crate::bus::{Delivery, Health, Place};
+use crate::metrics::Metrics;
+use crate::model::{DriverReport, RunId, RunStatus};
 use crate::store::groups::{self, StoredGroup};
 use crate::store::runs::{self, StoredRun};
-use crate::store::{self, keys};
+use crate::store::{self, Revision, keys};
 
 /// What a worker is told.
 pub(super) enum Job {
     /// A run was announced.
-    Start(Delivery),
+    Start(RunId, Delivery),
     /// A driver reported.
     Report(Box<DriverReport>, Delivery),
     /// Somebody else committed a transition of a run.
     Changed(RunId, Delivery),
-    /// Look whether anything is owed.
-    Look(RunId),
+}
+
+/// Look whether anything is owed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    /// The run.
+    pub run: RunId,
+    /// The revision of its record, if that was read: a memory of another one is old.
+    pub revision: Option<Revision>,
 }
 
 /// How often a transition that lost its compare-and-swap is decided again before its event is given back.
 const MAX_CONFLICTS: usize = 16;
-
-/// After how long a run that has not begun is announced again; under the same id, so that a full queue is not doubled.
-const ANNOUNCE_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long a worker sleeps when nothing is due.
 const IDLE: Duration = Duration::from_mins(1);
 
 pub(super) struct Worker {
     parts: Parts,
+    quiet: Quiet,
     cache: HashMap<RunId, Kept>,
-    /// When to look at runs although nothing happens: an attempt is due or over.
+    /// When to look at runs although nothing happens: an attempt is due or over, or something could not be done.
     wakes: BTreeSet<(Timestamp, RunId)>,
+    /// When to look at runs that rest, in this order: dispatches that were kept for long enough are recorded as sent.
+    settling: VecDeque<(Instant, RunId)>,
     /// Data of large results that expressions look at.
     shelf: Shelf,
 }
@@ -87,18 +98,24 @@ impl From<blob::Error> for Stopped {
 }
 
 impl Worker {
-    pub(super) fn new(parts: Parts) -> Self {
-        Self { parts, cache: HashMap::new(), wakes: BTreeSet::new(), shelf: Shelf::default() }
+    pub(super) fn new(parts: Parts, quiet: Quiet) -> Self {
+        let (cache, wakes, settling) = (HashMap::new(), BTreeSet::new(), VecDeque::new());
+        Self { parts, quiet, cache, wakes, settling, shelf: Shelf::default() }
     }
 
     /// Works until nobody has a job for it any more, or until it is told to halt. A job that was begun is finished, so that
     /// its commit and its effects stay together.
-    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, halt: CancellationToken) {
+    pub(super) async fn run(
+        mut self,
+        mut jobs: mpsc::Receiver<Job>,
+        mut looks: mpsc::Receiver<Look>,
+        halt: CancellationToken,
+    ) {
         loop {
             let pause = self.pause();
             let job = tokio::select! {
                 // In this order and not by chance, so that a simulated world that is played again goes the same way. What
-                // is due is bounded, so it starves no job.
+                // is due is bounded, so it starves no job; that looks do not starve is seen to below.
                 biased;
                 () = halt.cancelled() => return,
                 () = tokio::time::sleep(pause) => {
@@ -106,51 +123,85 @@ impl Worker {
                     continue;
                 }
                 job = jobs.recv() => job,
+                Some(look) = looks.recv() => {
+                    self.on_look(look).await;
+                    continue;
+                }
             };
             match job {
                 None => return,
-                Some(Job::Start(delivery)) => self.on_event(&delivery, None).await,
-                Some(Job::Report(report, delivery)) => self.on_event(&delivery, Some(*report)).await,
+                Some(Job::Start(run, delivery)) => self.on_event(&delivery, run, Input::Requested).await,
+                Some(Job::Report(report, delivery)) => self.on_report(&delivery, *report).await,
                 Some(Job::Changed(run, delivery)) => self.on_change(run, &delivery).await,
-                Some(Job::Look(run)) => self.look(run).await,
+            }
+            if let Ok(look) = looks.try_recv() {
+                self.on_look(look).await;
             }
         }
     }
 
     /// How long nothing is due.
     fn pause(&self) -> Duration {
-        let Some((due, _)) = self.wakes.first() else { return IDLE };
-        Duration::try_from(due.duration_since(self.parts.clock.now())).unwrap_or(Duration::ZERO).min(IDLE)
+        let settling = self.settling.front().map_or(IDLE, |(due, _)| due.saturating_duration_since(Instant::now()));
+        let Some((due, _)) = self.wakes.first() else { return settling.min(IDLE) };
+        let due = Duration::try_from(due.duration_since(self.parts.clock.now())).unwrap_or(Duration::ZERO);
+        due.min(settling).min(IDLE)
     }
 
     async fn look_at_due(&mut self) {
         let now = self.parts.clock.now();
-        while let Some(&(due, run)) = self.wakes.first() {
-            if due > now {
-                return;
-            }
+        while let Some(&(_, run)) = self.wakes.first().filter(|(due, _)| *due <= now) {
             self.wakes.pop_first();
             self.look(run).await;
         }
+        let now = Instant::now();
+        while let Some((_, run)) = self.settling.pop_front_if(|(due, _)| *due <= now) {
+            // One that has ended, which is usual, is in neither.
+            if self.cache.contains_key(&run) || self.quiet.of(run).is_some() {
+                self.look(run).await;
+            }
+        }
+    }
+
+    /// Looks at a run again by the next beat, because something could not be done.
+    fn again(&mut self, run: RunId) {
+        let pause = Duration::from_millis(self.parts.config.engine.sweep_ms);
+        let due = self.parts.clock.now().saturating_add(pause).unwrap_or(Timestamp::MAX);
+        self.wakes.insert((due, run));
+    }
+
+    async fn on_look(&mut self, Look { run, revision }: Look) {
+        let known = self.cache.get(&run).map(|kept| kept.stored.revision);
+        if known.is_some_and(|known| revision.is_some_and(|revision| revision != known)) {
+            self.cache.remove(&run);
+        }
+        self.look(run).await;
     }
 
     /// Somebody else committed a transition: what is kept here is old.
     async fn on_change(&mut self, run: RunId, delivery: &Delivery) {
         self.parts.metrics.engine_queue.dec();
         self.cache.remove(&run);
+        self.quiet.wake(run);
         self.look(run).await;
         acknowledge(delivery).await;
     }
 
-    async fn on_event(&mut self, delivery: &Delivery, report: Option<DriverReport>) {
+    async fn on_report(&mut self, delivery: &Delivery, report: DriverReport) {
+        let DriverReport { run, step, attempt, driver, result } = report;
+        match data::recorded(&self.parts, &driver, result).await {
+            Ok(result) => self.on_event(delivery, run, Input::StepReported { step, attempt, driver, result }).await,
+            Err(error) => {
+                self.parts.metrics.engine_queue.dec();
+                tracing::warn!(%run, %error, "a result is given back because the blob store does not answer");
+                give_back(delivery).await;
+            }
+        }
+    }
+
+    async fn on_event(&mut self, delivery: &Delivery, run: RunId, input: Input) {
         self.parts.metrics.engine_queue.dec();
-        let run = report.as_ref().map_or_else(|| announced(delivery), |report| Some(report.run));
-        let Some(run) = run else { return acknowledge(delivery).await };
-        let carried = match self.input(report).await {
-            Ok(input) => self.carry(run, input).await,
-            Err(error) => Err(error.into()),
-        };
-        match carried {
+        match self.carry(run, input).await {
             // The announcement comes again after every crash and from every sweep; that is no news.
             Ok(()) | Err(Stopped::Rejected(Rejected::AlreadyStarted)) => {}
             Err(Stopped::Store(error)) => {
@@ -172,14 +223,8 @@ impl Worker {
         self.parts.metrics.results_rejected.get_or_create(&Metrics::kind(why)).inc();
     }
 
-    /// What an event tells a run: that it shall begin, or what a driver reports.
-    async fn input(&self, report: Option<DriverReport>) -> Result<Input, blob::Error> {
-        let Some(DriverReport { step, attempt, driver, result, .. }) = report else { return Ok(Input::Requested) };
-        let result = data::recorded(&self.parts, &driver, result).await?;
-        Ok(Input::StepReported { step, attempt, driver, result })
-    }
-
-    /// A sweep's visit: follow the drivers' places, send again what may be lost, record what is settled.
+    /// A visit without an event: begin a run whose announcement may be lost, follow the drivers' places, send again what may
+    /// be lost, record what is settled.
     async fn look(&mut self, run: RunId) {
         // Without the bus nothing can be sent, and the places it shows may be none at all: a step under way would be taken
         // for lost and sent a second time. It is looked at again when the bus is back.
@@ -187,20 +232,29 @@ impl Worker {
             return;
         }
         if let Err(error) = self.doubt(run).await {
-            return tracing::warn!(%run, %error, "a run cannot be looked at; trying again");
+            tracing::warn!(%run, %error, "a run cannot be looked at; trying again");
+            return self.again(run);
         }
-        let settled = self.settled(run);
-        let mut looked = self.carry(run, Input::Looked).await;
-        if looked.is_ok() && !settled.is_empty() {
-            looked = self.carry(run, Input::Settled { dispatches: settled }).await;
-        }
-        match looked {
+        match self.look_at(run).await {
             Ok(()) | Err(Stopped::Rejected(_)) => {}
             // It finished and was removed since it was listed.
             Err(Stopped::Unknown) => tracing::debug!(%run, "a run is listed as active but has no record"),
-            Err(Stopped::Store(error)) => tracing::warn!(%run, %error, "a run cannot be looked at; trying again"),
-            Err(Stopped::Blob(error)) => tracing::warn!(%run, %error, "large results cannot be read; trying again"),
+            Err(Stopped::Store(error)) => {
+                tracing::warn!(%run, %error, "a run cannot be looked at; trying again");
+                self.again(run);
+            }
+            Err(Stopped::Blob(error)) => {
+                tracing::warn!(%run, %error, "large results cannot be read; trying again");
+                self.again(run);
+            }
         }
+    }
+
+    async fn look_at(&mut self, run: RunId) -> Result<(), Stopped> {
+        let begun = self.kept(run).await?.stored.run.head.status != RunStatus::Pending;
+        self.carry(run, if begun { Input::Looked } else { Input::Requested }).await?;
+        let settled = self.settled(run);
+        if settled.is_empty() { Ok(()) } else { self.carry(run, Input::Settled { dispatches: settled }).await }
     }
 
     /// Forgets a record that is not the stored one any more. Whoever commits a transition of a run announces it to one
@@ -225,7 +279,8 @@ impl Worker {
         let mut conflicts = 0;
         while conflicts < MAX_CONFLICTS {
             let remembered = self.cache.contains_key(&run);
-            let events = match self.decide(run, &input).await? {
+            let places = self.parts.bus.places().borrow().clone();
+            let events = match self.decide(run, &input, &places).await? {
                 Ok(events) => events,
                 // Another engine may have carried the run on meanwhile: what is refused is refused by the record itself,
                 // never by a memory of it.
@@ -238,6 +293,7 @@ impl Worker {
             if events.is_empty() {
                 self.send_owed(run).await;
                 self.replace_others(run).await;
+                self.note(run, &places);
                 return Ok(());
             }
             match self.commit(run, &events).await {
@@ -246,6 +302,7 @@ impl Worker {
                     self.replace_others(run).await;
                     // It is carried through now, also if the record has ended and is not remembered any more.
                     if events.len() < BATCH || !self.cache.contains_key(&run) {
+                        self.note(run, &places);
                         return Ok(());
                     }
                     input = Input::Looked;
@@ -265,7 +322,12 @@ impl Worker {
         Err(Stopped::Store(store::Error::Conflict { key: keys::run(run) }))
     }
 
-    async fn decide(&mut self, run: RunId, input: &Input) -> Result<Result<Vec<Event>, Rejected>, Stopped> {
+    async fn decide(
+        &mut self,
+        run: RunId,
+        input: &Input,
+        places: &BTreeMap<String, Place>,
+    ) -> Result<Result<Vec<Event>, Rejected>, Stopped> {
         let parts = self.parts.clone();
         self.kept(run).await?;
         let kept = self.cache.get_mut(&run).ok_or(Stopped::Unknown)?;
@@ -275,8 +337,7 @@ impl Worker {
         let waits = record.head.status == RunStatus::Pending;
         kept.group = if waits { groups::load(parts.store.as_ref(), &record.head).await? } else { None };
         let group = kept.group.as_ref().map(|stored| stored.group.clone());
-        let places = parts.bus.places().borrow().clone();
-        let belt = dispatch::belt(parts.clock.now(), &places, &record.input.resource.resource, &parts.config.engine);
+        let belt = dispatch::belt(parts.clock.now(), places, &record.input.resource.resource, &parts.config.engine);
         match record.decide(input.clone(), &Belt { group, data, ..belt }) {
             Ok(mut events) => {
                 data::place_gathered(parts.blobs.as_ref(), record, &parts.config.engine, &mut events).await?;
@@ -297,7 +358,7 @@ impl Worker {
         self.parts.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
         let before = std::mem::replace(&mut kept.stored, StoredRun { run: after, revision }).run;
         kept.known = Instant::now();
-        count(&self.parts.metrics, &kept.stored.run, events);
+        counting::count(&self.parts.metrics, &kept.stored.run, events);
         let unwanted = dispatch::unwanted(&before, &kept.stored.run);
         if let Some(wake) = kept.stored.run.wake_at() {
             self.wakes.insert((wake, run));
@@ -312,109 +373,6 @@ impl Worker {
         Ok(())
     }
 
-    /// Sends what the record says is owed, except what this process has sent already. What cannot be sent stays owed.
-    async fn send_owed(&mut self, run: RunId) {
-        let Some(kept) = self.cache.get_mut(&run) else { return };
-        let effects = kept.stored.run.effects();
-        // An announcement is sent again from time to time: unlike a dispatch it has no place whose loss would be seen.
-        let fresh = |effect: &Effect, at: &Instant| *effect != Effect::Announce || at.elapsed() < ANNOUNCE_AGAIN;
-        kept.sent.retain(|effect, at| effects.contains(effect) && fresh(effect, at));
-        let mut refused = None;
-        for effect in effects {
-            if kept.sent.contains_key(&effect) {
-                continue;
-            }
-            match publish(&self.parts, &kept.stored.run, &effect).await {
-                Ok(()) => {
-                    kept.sent.insert(effect, Instant::now());
-                }
-                Err(bus::Error::Refused(reason)) => refused = Some((effect, reason)),
-                // Also when it takes an operator to mend the bus: that is no fault of the run.
-                Err(error) => {
-                    self.parts.metrics.publish_failures.inc();
-                    tracing::debug!(%run, %error, "an effect could not be sent; the next sweep sends it");
-                }
-            }
-        }
-        if kept.stored.run.head.status.is_finished() {
-            self.cache.remove(&run);
-        }
-        if let Some((effect, reason)) = refused {
-            self.give_up(run, &effect, reason).await;
-        }
-    }
-
-    async fn give_up(&mut self, run: RunId, effect: &Effect, reason: String) {
-        if matches!(effect, Effect::Dispatch { .. }) && self.makes_room(run).await {
-            return;
-        }
-        tracing::warn!(%run, reason, "an effect will never be taken by the bus");
-        let input = match effect {
-            // The engine knows of the run without it. A step that the bus does not take either fails and says why.
-            Effect::Announce => Input::Requested,
-            Effect::Dispatch { step, .. } => Input::DispatchRefused { step: Some(*step), reason },
-            Effect::Broadcast => Input::DispatchRefused { step: None, reason },
-        };
-        // Boxed because this may lead to another effect, and so back here; each time the run is one step further.
-        let carried = Box::pin(self.carry(run, input)).await;
-        if let Err(Stopped::Store(error)) = carried {
-            tracing::warn!(%run, %error, "the failure of a step cannot be recorded; trying again");
-        }
-    }
-
-    /// Moves large results out of a run's messages, because the bus does not take one as it is; whether there are any.
-    async fn makes_room(&mut self, run: RunId) -> bool {
-        let Some(kept) = self.cache.get(&run) else { return false };
-        let carried = match data::moved(self.parts.blobs.as_ref(), &kept.stored.run).await {
-            Ok(moved) if moved.is_empty() => return false,
-            Ok(moved) => Box::pin(self.carry(run, Input::ResultsMoved { moved })).await,
-            Err(error) => Err(error.into()),
-        };
-        if let Err(Stopped::Store(_) | Stopped::Blob(_)) = carried {
-            tracing::warn!(%run, "results could not be moved into the blob store; the next sweep tries again");
-        }
-        true
-    }
-
-    /// Cancels the runs in whose place a run of a group waits. After a crash the next look at the waiting run does it.
-    async fn replace_others(&mut self, run: RunId) {
-        let Some(Kept { stored, group: Some(stored_group), .. }) = self.cache.get(&run) else { return };
-        for other in stored.run.replaces(&stored_group.group) {
-            let read = store::read::<RunHead>(self.parts.store.as_ref(), &keys::run(other)).await;
-            let Ok(Some((head, _))) = read else { continue };
-            if head.ending.is_some() || head.status.is_finished() {
-                continue;
-            }
-            // Boxed because it comes back here; the other run ends, so it replaces nobody.
-            if let Err(Stopped::Store(error)) = Box::pin(self.carry(other, Input::Replaced { by: run })).await {
-                tracing::warn!(%run, %other, %error, "a run could not be replaced; the next look tries again");
-            }
-            // Its own worker carries it on.
-            self.cache.remove(&other);
-            slots::announce_change(self.parts.bus.as_ref(), other).await;
-        }
-    }
-
-    /// Dispatches that the bus has kept for long enough, on a bus that keeps them over our own restart.
-    fn settled(&self, run: RunId) -> Vec<(usize, u32)> {
-        if !self.parts.bus.is_durable() {
-            return Vec::new();
-        }
-        let wait = Duration::from_millis(self.parts.config.engine.settle_ms);
-        let Some(kept) = self.cache.get(&run) else { return Vec::new() };
-        let old = kept.sent.iter().filter(|(_, at)| at.elapsed() >= wait);
-        let mut settled = Vec::new();
-        for (effect, _) in old {
-            match effect {
-                Effect::Announce => {}
-                Effect::Dispatch { step, dispatch, .. } => settled.push((*step, *dispatch)),
-                Effect::Broadcast => settled.extend((0..kept.stored.run.steps.len()).map(|step| (step, 1))),
-            }
-        }
-        settled.sort_unstable();
-        settled
-    }
-
     async fn kept(&mut self, run: RunId) -> Result<&mut Kept, Stopped> {
         if !self.cache.contains_key(&run) {
             if self.cache.len() >= self.parts.config.engine.cache {
@@ -423,49 +381,12 @@ impl Worker {
             }
             let stored = runs::load(self.parts.store.as_ref(), run).await?.ok_or(Stopped::Unknown)?;
             self.wakes.extend(stored.run.wake_at().map(|wake| (wake, run)));
-            let fresh = Kept { stored, known: Instant::now(), sent: HashMap::new(), group: None };
+            // Of a record that has not changed since it rested, all that it owes was sent.
+            let rest = self.quiet.of(run).filter(|rest| rest.revision == stored.revision);
+            let sent = rest.map(|rest| stored.run.effects().into_iter().map(|effect| (effect, rest.since)).collect());
+            let fresh = Kept { stored, known: Instant::now(), sent: sent.unwrap_or_default(), group: None };
             self.cache.insert(run, fresh);
         }
         self.cache.get_mut(&run).ok_or(Stopped::Unknown)
-    }
-}
-
-async fn publish(parts: &Parts, run: &Run, effect: &Effect) -> Result<(), bus::Error> {
-    let message = dispatch::message(run, effect).map_err(|error| bus::Error::Refused(error.to_string()))?;
-    let Some(message) = message else { return Ok(()) };
-    parts.bus.publish(message).await?;
-    if !matches!(effect, Effect::Announce) {
-        parts.metrics.steps_dispatched.inc();
-    }
-    Ok(())
-}
-
-fn announced(delivery: &Delivery) -> Option<RunId> {
-    let event: crate::model::PipelineEvent = serde_json::from_slice(&delivery.payload).ok()?;
-    event.run_id.parse().ok()
-}
-
-fn count(metrics: &Metrics, run: &Run, events: &[Event]) {
-    for event in events {
-        match event {
-            Event::StepSucceeded { step, .. } | Event::StepFailed { step, .. } => {
-                let Some(record) = run.steps.get(*step) else { continue };
-                let outcome = if record.status == StepStatus::Succeeded { "succeeded" } else { "failed" };
-                let label = DriverOutcome { driver: record.driver.clone(), outcome: outcome.to_owned() };
-                metrics.step_seconds.get_or_create(&label).observe(seconds(record.started_at, record.finished_at));
-            }
-            Event::Finished { status, .. } => {
-                metrics.runs_finished.get_or_create(&Metrics::kind(status.as_str())).inc();
-                metrics.run_seconds.observe(seconds(Some(run.head.created_at), run.head.finished_at));
-            }
-            _ => {}
-        }
-    }
-}
-
-fn seconds(from: Option<jiff::Timestamp>, to: Option<jiff::Timestamp>) -> f64 {
-    match (from, to) {
-        (Some(from), Some(to)) => to.duration_since(from).as_secs_f64().max(0.0),
-        _ => 0.0,
     }
 }

@@ -21,7 +21,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -29,6 +30,9 @@ use serde::de::DeserializeOwned;
 pub use etcd::EtcdStore;
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
+
+/// How many reads of [`Store::get_many`] are under way at one time where they are single ones.
+const TOGETHER: usize = 32;
 
 /// A store that several owners share.
 pub type SharedStore = Arc<dyn Store>;
@@ -50,6 +54,13 @@ pub type SharedStore = Arc<dyn Store>;
 pub trait Store: Send + Sync + 'static {
     /// The entry at `key`; `None` if there is none.
     async fn get(&self, key: &str) -> Result<Option<Entry>, Error>;
+
+    /// The entries at many keys, in the order of the keys. Each is read as by [`Store::get`]: together they need not be one
+    /// state of the store.
+    async fn get_many(&self, keys: Vec<String>) -> Result<Vec<Option<Entry>>, Error> {
+        let entry = |key: String| async move { self.get(&key).await };
+        stream::iter(keys).map(entry).buffered(TOGETHER).try_collect().await
+    }
 
     /// The entries whose keys begin with the prefix, in the order asked for, at most `limit` of them. An empty page
     /// without a cursor means that there are none (left).

@@ -1,86 +1,77 @@
-//! A 3-step run of trivial components, beside the floors it stands on, measured in the same process on the same disk.
+//! What a step costs beside the floors it stands on, measured in the same process, on the same disk and the same servers.
 //!
-//! Absolute figures mean little on a shared machine; the ratios are what to watch.
+//! `make bench` runs every section, `make bench ONLY="chain crowd"` some of them. Absolute figures mean little on a shared
+//! machine; the ratios are what to watch, and each is of things that were measured by turns.
 
 // A benchmark is a program for people to read: it prints, and it may stop at the first surprise.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing, clippy::panic, clippy::expect_used)]
-#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::indexing_slicing, clippy::panic)]
+#![allow(clippy::expect_used, clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+#![allow(missing_docs)]
 
 mod belt;
+mod chain;
+mod crowd;
+#[path = "../suite/support/etcd.rs"]
+#[allow(dead_code)]
+mod etcd;
+mod fan;
 mod floor;
 #[path = "../suite/support/guest.rs"]
 #[allow(dead_code)]
 mod guest;
+mod idle;
+mod million;
 #[path = "../suite/support/nats.rs"]
 #[allow(dead_code)]
 mod nats;
+mod place;
 #[path = "../suite/support/port.rs"]
 mod port;
+mod process;
+mod queued;
+mod start;
+mod table;
 
-use std::time::Duration;
+use table::Table;
 
-/// What was measured of one thing that is done again and again, one after the other.
-pub struct Latency {
-    pub p50: Duration,
-    pub p99: Duration,
-}
-
-impl Latency {
-    /// Of samples in any order.
-    pub fn of(mut samples: Vec<Duration>) -> Self {
-        samples.sort();
-        let at = |share: f64| samples[((samples.len() - 1) as f64 * share) as usize];
-        Self { p50: at(0.5), p99: at(0.99) }
-    }
-}
-
-fn ms(duration: Duration) -> String {
-    format!("{:.3}", duration.as_secs_f64() * 1_000.0)
-}
+/// Every section, in the order in which they run.
+const SECTIONS: [&str; 8] = ["floor", "chain", "fan", "crowd", "start", "queued", "million", "idle"];
 
 #[tokio::main]
 async fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     // `cargo test --benches` asks only whether it can be built and started.
-    if std::env::args().any(|argument| argument == "--test") {
+    if arguments.iter().any(|argument| argument == "--test") {
         return;
     }
-    let nats = nats::NatsServer::start();
-    let commit = floor::sqlite_commit();
-    let call = floor::wasmtime_call().await;
-    let hops = floor::jetstream_two_hops(&nats.url()).await;
-    let in_process = belt::measure(None).await;
-    let jetstream = belt::measure(Some(&nats.url())).await;
-    println!("\n| measured | p50 ms | p99 ms |\n|---|---|---|");
-    println!("| floor: one durable SQLite commit | {} | {} |", ms(commit.p50), ms(commit.p99));
-    println!("| floor: bare wasmtime, instantiate and call | {} | {} |", ms(call.p50), ms(call.p99));
-    println!("| floor: two hops over JetStream, acknowledged | {} | {} |", ms(hops.p50), ms(hops.p99));
-    for (name, belt) in [("in process", &in_process), ("over JetStream", &jetstream)] {
-        println!("| 3-step run {name}, one at a time | {} | {} |", ms(belt.alone.p50), ms(belt.alone.p99));
-        println!("| 3-step run {name}, {} at a time | {} | {} |", belt::CROWD, ms(belt.crowd.p50), ms(belt.crowd.p99));
+    if let Some(at) = arguments.iter().position(|argument| argument == process::CHILD) {
+        return child(&arguments[at + 1], &arguments[at + 2..]).await;
     }
-    // A run commits five times (accepted, begun, three results) and calls three components; over JetStream it sends
-    // seven messages, each one hop.
-    let embedded = commit.p50 * 5 + call.p50 * 3;
-    let distributed = embedded + hops.p50 * 7 / 2;
-    let ratio = |measured: Duration, floor: Duration| measured.as_secs_f64() / floor.as_secs_f64();
-    println!("\n| ratio | value |\n|---|---|");
-    println!(
-        "| run in process, p50 / its floor (5 commits + 3 calls) | {:.2} |",
-        ratio(in_process.alone.p50, embedded)
-    );
-    println!(
-        "| run over JetStream, p50 / its floor (5 commits + 3 calls + 7 hops) | {:.2} |",
-        ratio(jetstream.alone.p50, distributed)
-    );
-    println!("| run in process, p50 / one SQLite commit | {:.1} |", ratio(in_process.alone.p50, commit.p50));
-    println!("| run in process, p50 / one bare call | {:.1} |", ratio(in_process.alone.p50, call.p50));
-    println!("| run over JetStream, p50 / two hops | {:.1} |", ratio(jetstream.alone.p50, hops.p50));
-    for (name, belt) in [("in process", &in_process), ("over JetStream", &jetstream)] {
-        let commits = 1.0 / commit.p50.as_secs_f64();
-        println!(
-            "| {name}: {:.0} runs/s / single durable commits/s | {:.2} |",
-            belt.per_second,
-            belt.per_second / commits
-        );
+    let wanted: Vec<&str> = arguments.iter().map(String::as_str).filter(|name| !name.starts_with("--")).collect();
+    for name in &wanted {
+        assert!(SECTIONS.contains(name), "no section \"{name}\"; there are {}", SECTIONS.join(", "));
+    }
+    let mut table = Table::default();
+    for section in SECTIONS.into_iter().filter(|name| wanted.is_empty() || wanted.contains(name)) {
+        eprintln!("== {section}");
+        match section {
+            "floor" => floor::measure(&mut table).await,
+            "chain" => chain::measure(&mut table).await,
+            "fan" => fan::measure(&mut table).await,
+            "crowd" => crowd::measure(&mut table).await,
+            "start" => start::measure(&mut table).await,
+            "queued" => queued::measure(&mut table),
+            "million" => million::measure(&mut table).await,
+            _ => idle::measure(&mut table),
+        }
+    }
+    table.print();
+}
+
+/// Sections that measure their own memory run in a process of their own.
+async fn child(section: &str, arguments: &[String]) {
+    match section {
+        "queued" => queued::child(arguments).await,
+        other => panic!("no section \"{other}\" has a process of its own"),
     }
 }

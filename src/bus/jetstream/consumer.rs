@@ -65,9 +65,9 @@ impl Asserted {
 }
 
 /// How many messages one subscription asks for ahead: so few that it does not keep what another one could have, so many
-/// that it does not wait for each.
+/// that it does not wait for each, and does not ask for each.
 pub(super) fn ahead(consumer: &Consumer) -> usize {
-    (consumer.max_in_flight / 4).clamp(1, AHEAD)
+    (consumer.max_in_flight / 2).clamp(1, AHEAD)
 }
 
 /// Removes a consumer, whoever made it.

@@ -3,6 +3,7 @@
 //! Every commit is flushed to the disk before its answer. One process at a time may have the folder.
 
 mod reader;
+mod recent;
 mod writer;
 
 use std::fs::{File, TryLockError};
@@ -17,6 +18,7 @@ use super::range::{KeyRange, check_size};
 use super::{Entry, Error, List, Page, Revision, Store, Watch, Write};
 use crate::sqlite::{Database, Durability, Failure, Readers, Settings};
 use crate::{config, folder};
+use recent::{Found, Recent};
 use writer::Writer;
 
 /// Tombstones stand in the order in which they were made: one key may have several.
@@ -34,6 +36,7 @@ const MIGRATIONS: &[&str] = &["
 pub struct SqliteStore {
     limits: config::Store,
     announcer: Arc<Announcer>,
+    recent: Arc<Recent>,
     database: Database<Writer>,
     /// Dropped last, so that the next process finds the database closed.
     _lock: File,
@@ -64,18 +67,31 @@ impl SqliteStore {
             group: limits.group,
         };
         let announcer = Arc::new(Announcer::default());
-        let database = Database::open(&settings, Writer::new(limits.history, announcer.clone()))?;
+        let recent = Arc::new(Recent::new(limits.recent_bytes));
+        let writer = Writer::new(limits.history, announcer.clone(), recent.clone());
+        let database = Database::open(&settings, writer)?;
         // The name of a database that was just made must be as durable as what will be in it.
         folder::sync(folder).map_err(unavailable)?;
-        Ok(Self { limits: limits.clone(), announcer, database, _lock: lock })
+        Ok(Self { limits: limits.clone(), announcer, recent, database, _lock: lock })
     }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
-        let key = key.to_owned();
-        Ok(self.database.readers().read(move |connection| reader::get(connection, key)).await?)
+        let number = match self.recent.get(key) {
+            Found::Known(entry) => return Ok(entry),
+            Found::Ask(number) => number,
+        };
+        let asked = key.to_owned();
+        let found = self.database.readers().read(move |connection| reader::get(connection, asked)).await?;
+        self.recent.answered(number, key, found.as_ref());
+        Ok(found)
+    }
+
+    async fn get_many(&self, keys: Vec<String>) -> Result<Vec<Option<Entry>>, Error> {
+        let all = move |connection: &_| keys.into_iter().map(|key| reader::get(connection, key)).collect();
+        Ok(self.database.readers().read(all).await?)
     }
 
     async fn list(&self, query: List) -> Result<Page, Error> {

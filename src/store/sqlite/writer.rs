@@ -8,6 +8,8 @@ use crate::sqlite::{Work, integer, number};
 use crate::store::follow::Announcer;
 use crate::store::{Error, Precondition, Revision, Write};
 
+use super::recent::{Recent, Written};
+
 /// Deletions over `history` by this part of it are forgotten at once, not one by one.
 const SLACK: u64 = 16;
 
@@ -15,16 +17,19 @@ const SLACK: u64 = 16;
 pub(super) struct Writer {
     history: u64,
     announcer: Arc<Announcer>,
+    recent: Arc<Recent>,
     revision: u64,
     /// The revision as the database has it; behind `revision` while a group is under way.
     saved: u64,
     tombstones: u64,
-    touched: Vec<String>,
+    /// What the group under way has written, in this order.
+    changes: Vec<Written>,
 }
 
 impl Writer {
-    pub(super) fn new(history: usize, announcer: Arc<Announcer>) -> Self {
-        Self { history: history as u64, announcer, revision: 0, saved: 0, tombstones: 0, touched: Vec::new() }
+    pub(super) fn new(history: usize, announcer: Arc<Announcer>, recent: Arc<Recent>) -> Self {
+        let history = history as u64;
+        Self { history, announcer, recent, revision: 0, saved: 0, tombstones: 0, changes: Vec::new() }
     }
 
     fn put(&self, connection: &Connection, key: &str, value: &[u8]) -> rusqlite::Result<()> {
@@ -68,7 +73,8 @@ impl Work for Writer {
         self.revision = number(revision);
         self.saved = self.revision;
         self.tombstones = number(tombstones);
-        self.touched.clear();
+        self.changes.clear();
+        self.recent.forget();
         // After a commit that failed nobody can say for sure what was written, so every watch looks.
         self.announcer.announce(self.revision, |_| true);
         Ok(())
@@ -81,12 +87,13 @@ impl Work for Writer {
             }
         }
         self.revision += 1;
+        self.recent.writing(&job);
         for write in job {
             match &write.value {
                 Some(value) => self.put(connection, &write.key, value)?,
                 None => self.delete(connection, &write.key)?,
             }
-            self.touched.push(write.key);
+            self.changes.push((write.key, write.value, Revision(self.revision)));
         }
         Ok(Ok(Revision(self.revision)))
     }
@@ -102,8 +109,10 @@ impl Work for Writer {
     fn committed(&mut self) {
         if self.revision > self.saved {
             self.saved = self.revision;
-            self.announcer.announce(self.revision, |range| self.touched.iter().any(|key| range.contains(key)));
-            self.touched.clear();
+            let mut touched: Vec<String> = self.changes.iter().map(|(key, ..)| key.clone()).collect();
+            touched.sort_unstable();
+            self.recent.written(self.changes.drain(..));
+            self.announcer.announce(self.revision, |range| range.contains_any(&touched));
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::support::guest;
 mod engines;
 mod groups;
 mod natives;
+mod resting;
 
 #[path = "../../examples/embed.rs"]
 mod embed;

@@ -77,7 +77,7 @@ async fn fill(store: &SharedStore, count: usize, start: Timestamp) {
         writes.extend(index::creation(&head));
         writes.push(Write::put(keys::run(head.id), serde_json::to_vec(&head).unwrap()));
         writes.push(Write::put(keys::run_input(head.id), serde_json::to_vec(input.as_ref()).unwrap()));
-        if writes.len() > 1_000 || number + 1 == count {
+        if writes.len() > 80 || number + 1 == count {
             store.transact(std::mem::take(&mut writes)).await.unwrap();
         }
     }

@@ -19,14 +19,20 @@ pub struct NatsServer {
     directory: TempDir,
     port: u16,
     process: Option<Child>,
+    settings: &'static str,
 }
 
 impl NatsServer {
     /// Starts one; fails the test when there is no binary.
     pub fn start() -> Self {
+        Self::with("")
+    }
+
+    /// Starts one with these settings of JetStream, such as `sync_interval: always`.
+    pub fn with(settings: &'static str) -> Self {
         for _ in 0..10 {
             // Between the test for a free port and the server's start another process may take it: then another port.
-            let mut server = Self { directory: TempDir::new().unwrap(), port: port::free(), process: None };
+            let mut server = Self { directory: TempDir::new().unwrap(), port: port::free(), process: None, settings };
             if server.run() {
                 return server;
             }
@@ -75,9 +81,12 @@ impl NatsServer {
     fn run(&mut self) -> bool {
         let binary = std::env::var_os("NATS_SERVER").map_or_else(|| PathBuf::from("nats-server"), PathBuf::from);
         let port = self.port.to_string();
+        let configuration = self.directory.path().join("nats.conf");
+        let text = format!("jetstream {{\n store_dir: {:?}\n {}\n}}\n", self.directory.path(), self.settings);
+        std::fs::write(&configuration, text).unwrap();
         let mut process = Command::new(&binary)
-            .args(["-a", "127.0.0.1", "-p", &port, "-js", "-sd"])
-            .arg(self.directory.path())
+            .args(["-a", "127.0.0.1", "-p", &port, "-c"])
+            .arg(configuration)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

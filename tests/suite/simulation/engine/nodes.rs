@@ -133,6 +133,7 @@ impl People {
             clock: Arc::new(SimulatedClock::new(world.clone(), Duration::ZERO)),
             metrics: Arc::new(Metrics::new()),
             config: configuration(&world),
+            schemas: conveyor::catalog::Schemas::default(),
         };
         Self { world, store, bus, catalog }
     }
