@@ -104,7 +104,7 @@ where
     let (began, before, cpu) = (Instant::now(), done.load(Ordering::Relaxed), process::computed(std::process::id()));
     tokio::time::sleep(COUNTED).await;
     let (elapsed, count) = (began.elapsed(), done.load(Ordering::Relaxed) - before);
-    let cpu = process::computed(std::process::id()) - cpu;
+    let cpu = process::computed(std::process::id()).saturating_sub(cpu);
     stop.store(true, Ordering::Relaxed);
     for client in crowd {
         client.await.unwrap();

@@ -24,7 +24,7 @@ pub fn measure(table: &mut Table) {
         std::thread::sleep(SETTLED);
         let before = process::computed(server.0.id());
         std::thread::sleep(WATCHED);
-        let share = (process::computed(server.0.id()) - before).as_secs_f64() / WATCHED.as_secs_f64();
+        let share = process::computed(server.0.id()).saturating_sub(before).as_secs_f64() / WATCHED.as_secs_f64();
         let memory = process::memory(server.0.id()).0;
         table.figure(format!("idle server, {}: memory", place.name), memory, "MiB", Target::AtMost(60.0));
         table.figure(format!("idle server, {}: CPU", place.name), share * 100.0, "%", Target::AtMost(1.0));

@@ -74,7 +74,7 @@ pub async fn child(arguments: &[String]) {
     tokio::time::sleep(Duration::from_secs(5)).await;
     let cpu = process::computed(std::process::id());
     tokio::time::sleep(WATCHED).await;
-    let cpu = process::computed(std::process::id()) - cpu;
+    let cpu = process::computed(std::process::id()).saturating_sub(cpu);
     println!("cpu {}", cpu.as_secs_f64() / WATCHED.as_secs_f64() * 100.0);
     println!("memory {}", process::memory(std::process::id()).0);
     let began = Instant::now();
@@ -90,7 +90,7 @@ pub async fn child(arguments: &[String]) {
 
 async fn submit(belt: Arc<Conveyor>) -> RunId {
     let mut last = None;
-    for _ in 0..QUEUED / CLIENTS + 1 {
+    for _ in 0..=QUEUED / CLIENTS {
         last = Some(belt.catalog().create_resource(resource("single")).await.unwrap().run);
     }
     last.unwrap()

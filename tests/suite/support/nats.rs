@@ -82,7 +82,8 @@ impl NatsServer {
         let binary = std::env::var_os("NATS_SERVER").map_or_else(|| PathBuf::from("nats-server"), PathBuf::from);
         let port = self.port.to_string();
         let configuration = self.directory.path().join("nats.conf");
-        let text = format!("jetstream {{\n store_dir: {:?}\n {}\n}}\n", self.directory.path(), self.settings);
+        let folder = self.directory.path().display();
+        let text = format!("jetstream {{\n store_dir: \"{folder}\"\n {}\n}}\n", self.settings);
         std::fs::write(&configuration, text).unwrap();
         let mut process = Command::new(&binary)
             .args(["-a", "127.0.0.1", "-p", &port, "-c"])
