@@ -33,7 +33,8 @@ impl Run {
         if !waits || own.on_conflict != OnConflict::CancelRunning {
             return Vec::new();
         }
-        // Those that wait before those that hold a slot, so that none of them takes it.
-        group.waiting.iter().filter(|other| **other < id).chain(&group.holders).copied().collect()
+        // Those that wait before those that hold a slot, so that none of them takes it. The run itself may hold one already,
+        // if another engine began it and this record is old.
+        group.waiting.iter().chain(&group.holders).filter(|other| **other < id).copied().collect()
     }
 }

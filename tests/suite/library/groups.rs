@@ -286,7 +286,8 @@ async fn of_runs_that_replace_each_other_the_last_one_stays() {
         tokio::time::sleep(Duration::from_millis(number % 7 * 5)).await;
     }
     let ledger = bench.end().await;
-    assert_eq!(ledger.heads[&last.unwrap()].status, RunStatus::Succeeded);
+    let last = &ledger.heads[&last.unwrap()];
+    assert_eq!(last.status, RunStatus::Succeeded, "{}", last.message);
     assert!(ledger.heads.values().any(|head| head.status == RunStatus::Cancelled));
     assert!(ledger.heads.values().all(|head| head.status != RunStatus::Failed));
 }
