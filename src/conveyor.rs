@@ -9,7 +9,9 @@ use futures_util::StreamExt as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::blob::{CachedBlobs, FilesystemBlobs, JetStreamBlobs, MemoryBlobs, SharedBlobs};
+#[cfg(feature = "etcd")]
+use crate::blob::{CachedBlobs, JetStreamBlobs};
+use crate::blob::{FilesystemBlobs, MemoryBlobs, SharedBlobs};
 use crate::bus::{InProcessBus, JetStreamBus, SharedBus};
 use crate::catalog::{self, Catalog, RunView, Schemas};
 use crate::clock::{SharedClock, SystemClock};
@@ -17,7 +19,9 @@ use crate::config::Config;
 use crate::driver::component::ComponentHost;
 use crate::driver::{self, Failure, Manager, NativeDriver, Request};
 use crate::engine::{self, Engine};
-use crate::log::{JetStreamLogs, Keeper, MemoryLogs, SharedLogs, SqliteLogs};
+#[cfg(feature = "etcd")]
+use crate::log::JetStreamLogs;
+use crate::log::{Keeper, MemoryLogs, SharedLogs, SqliteLogs};
 use crate::metrics::Metrics;
 use crate::model::{DriverResult, Invalid, RunId};
 use crate::retention::{self, Retention};

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::clock::Sample;
@@ -268,7 +267,8 @@ fn judge_payload(inspection: &Inspection) -> Check {
 }
 
 /// A time of day in an HTTP answer's header `Date`, which is told in whole seconds.
-pub(super) fn http_sample(source: String, date: Option<&str>, asked: Timestamp) -> Option<Sample> {
+#[cfg(feature = "etcd")]
+pub(super) fn http_sample(source: String, date: Option<&str>, asked: jiff::Timestamp) -> Option<Sample> {
     let told = jiff::fmt::rfc2822::parse(date?).ok()?.timestamp();
-    Some(Sample { source, told, resolution: Duration::from_secs(1), asked, answered: Timestamp::now() })
+    Some(Sample { source, told, resolution: Duration::from_secs(1), asked, answered: jiff::Timestamp::now() })
 }

@@ -69,9 +69,12 @@ struct Subject {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_operations_read_back_the_same() {
     let limits = config::Store { history: 10_000, ..limits() };
-    let mut subjects = vec![super::memory(limits.clone()).await, super::sqlite(limits.clone()).await];
-    #[cfg(feature = "etcd")]
-    subjects.push(super::etcd(limits).await);
+    let subjects = [
+        super::memory(limits.clone()).await,
+        super::sqlite(limits.clone()).await,
+        #[cfg(feature = "etcd")]
+        super::etcd(limits).await,
+    ];
     let subjects: Vec<_> = subjects.into_iter().map(|backend| Subject { backend, states: Vec::new() }).collect();
     let state = std::sync::Mutex::new((0, subjects));
     let mut runner = TestRunner::new(Config { cases: 64, failure_persistence: None, ..Config::default() });
