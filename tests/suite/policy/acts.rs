@@ -119,7 +119,7 @@ async fn more_steps_are_carried_over_than_one_transaction_takes() {
 #[tokio::test]
 async fn a_remote_driver_that_vanished_is_noticed_and_its_attempt_tried_again() {
     let nats = NatsServer::start();
-    let server = Server::with(&["--nats", &nats.url()], &[("CONVEYOR_BUS__PLACE_KEPT_MS", "2000")]);
+    let server = Server::with(&["--nats", &nats.url()], &[("CONVEYOR_BUS__PLACE_KEPT_MS", "4000")]);
     server.define("app").await;
     let retry = json!({ "max_attempts": 2, "backoff": { "initial": "10ms" }, "on": ["lost"] });
     let steps = json!([{ "id": "only", "driver": "slow", "retry": retry, "timeout": "1h" }]);
