@@ -4,6 +4,7 @@ pub mod api;
 pub mod blob;
 pub mod bus;
 pub mod catalog;
+mod causes;
 #[doc(hidden)]
 pub mod cli;
 pub mod clock;

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Error;
-use super::error::chain;
+use crate::causes::chain;
 use crate::model::{Pipeline, RunHead, StepRecord};
 
 const CONNECT: Duration = Duration::from_secs(5);

@@ -6,6 +6,7 @@ use std::io;
 use serde_json::Value;
 
 use super::{Exit, manifest, settings};
+use crate::causes::chain;
 use crate::{blob, log, migrate, store};
 
 /// Why a command failed. The text says what; [`Error::why`] and [`Error::fix`] say the rest.
@@ -199,20 +200,4 @@ fn fix_of_migration(error: &migrate::Error) -> String {
         _ => "run the same command again: what came over stays, and it goes on where it was",
     };
     text.to_owned()
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        // Some libraries repeat their cause in their own text.
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text
 }

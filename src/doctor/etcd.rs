@@ -122,7 +122,7 @@ mod client {
     pub(super) async fn member(address: &str, patience: Duration) -> Member {
         let answer = tokio::time::timeout(patience, ask(address, patience)).await;
         let answer = match answer {
-            Ok(answer) => answer.map_err(|error| crate::doctor::chain(&error)),
+            Ok(answer) => answer.map_err(|error| crate::causes::chain(&error)),
             Err(_) => Err(format!("no answer within {} ms", patience.as_millis())),
         };
         Member { address: shown(address), answer, page: page(address, patience).await }

@@ -130,20 +130,3 @@ fn span(time: std::time::Duration) -> String {
         _ => format!("{} s", micros / 1_000_000),
     }
 }
-
-/// An error and its causes in one line.
-#[cfg(feature = "etcd")]
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        // Some libraries repeat their cause in their own text.
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text
-}

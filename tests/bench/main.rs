@@ -29,6 +29,8 @@ mod place;
 mod port;
 mod process;
 mod queued;
+#[path = "../suite/support/spawn.rs"]
+mod spawn;
 mod start;
 mod table;
 

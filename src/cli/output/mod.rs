@@ -214,7 +214,7 @@ pub(super) fn note(text: &str) {
 /// Tells on stderr what went wrong, why, and how to fix it.
 pub(super) fn error(error: &(dyn StdError + 'static)) {
     let own = error.downcast_ref::<Error>();
-    let why = own.map_or_else(|| error.source().map(super::error::chain), Error::why);
+    let why = own.map_or_else(|| error.source().map(crate::causes::chain), Error::why);
     let mut text = format!("error: {error}\n");
     for (title, detail) in [("why", why), ("fix", own.and_then(Error::fix))] {
         if let Some(detail) = detail {

@@ -2,13 +2,13 @@
 
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command};
+use std::time::Duration;
 
 use etcd_client::{Client, KvClient};
 use tempfile::TempDir;
 
-use super::port;
+use super::{port, spawn};
 
 /// How long a server may take to come up on a busy machine.
 const START: Duration = Duration::from_secs(30);
@@ -91,32 +91,17 @@ impl EtcdServer {
     fn run(&mut self) -> bool {
         let binary = std::env::var_os("ETCD_SERVER").map_or_else(|| PathBuf::from("etcd"), PathBuf::from);
         let (url, peer) = (self.url(), format!("http://127.0.0.1:{}", self.peer));
-        let mut process = Command::new(&binary)
+        let mut command = Command::new(&binary);
+        command
             .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             // A server that is alone need not wait long for others before it elects itself.
             .args(["--heartbeat-interval", "20", "--election-timeout", "200"])
             .args(["--initial-cluster", &format!("default={peer}"), "--data-dir"])
             .arg(self.directory.path().join("data"))
-            .args(&self.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!("{} cannot be started: {error}; `make test` sets ETCD_SERVER to a binary", binary.display())
-            });
-        let deadline = Instant::now() + START;
-        while Instant::now() < deadline && process.try_wait().unwrap().is_none() {
-            if self.answers() {
-                self.process = Some(process);
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = process.kill();
-        let _ = process.wait();
-        false
+            .args(&self.arguments);
+        self.process = spawn::start(&mut command, "ETCD_SERVER", START, || self.answers());
+        self.process.is_some()
     }
 
     /// Whether it has a leader: it opens the port of the clients only then.

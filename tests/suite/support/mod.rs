@@ -10,3 +10,4 @@ pub mod nats;
 pub mod port;
 pub mod remote;
 pub mod server;
+pub mod spawn;

@@ -3,12 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::port;
+use super::{port, spawn};
 
 /// How long a server may take to come up on a busy machine.
 const START: Duration = Duration::from_secs(20);
@@ -85,27 +85,10 @@ impl NatsServer {
         let folder = self.directory.path().display();
         let text = format!("jetstream {{\n store_dir: \"{folder}\"\n {}\n}}\n", self.settings);
         std::fs::write(&configuration, text).unwrap();
-        let mut process = Command::new(&binary)
-            .args(["-a", "127.0.0.1", "-p", &port, "-c"])
-            .arg(configuration)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!("{} cannot be started: {error}; `make test` sets NATS_SERVER to a binary", binary.display())
-            });
-        let deadline = Instant::now() + START;
-        while Instant::now() < deadline && process.try_wait().unwrap().is_none() {
-            if self.answers() {
-                self.process = Some(process);
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let _ = process.kill();
-        let _ = process.wait();
-        false
+        let mut command = Command::new(&binary);
+        command.args(["-a", "127.0.0.1", "-p", &port, "-c"]).arg(configuration);
+        self.process = spawn::start(&mut command, "NATS_SERVER", START, || self.answers());
+        self.process.is_some()
     }
 
     /// Whether it greets with JetStream, which it does only when that is up.

@@ -13,6 +13,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("model", &["clock"]),
     ("config", &[]),
     ("metrics", &[]),
+    ("causes", &[]),
     ("folder", &[]),
     ("sqlite", &["folder"]),
     ("store", &["model", "clock", "config", "folder", "sqlite"]),
@@ -42,9 +43,15 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("server", &["config", "api", "conveyor"]),
-    ("doctor", &["config", "store", "bus", "log", "driver"]),
+    ("doctor", &["causes", "config", "store", "bus", "log", "driver"]),
     ("migrate", &["model", "config", "store", "blob", "log"]),
-    ("cli", &["model", "config", "driver", "catalog", "server", "doctor", "migrate", "store", "blob", "log", "bus"]),
+    (
+        "cli",
+        &[
+            "causes", "model", "config", "driver", "catalog", "server", "doctor", "migrate", "store", "blob", "log",
+            "bus",
+        ],
+    ),
 ];
 
 fn root() -> PathBuf {
