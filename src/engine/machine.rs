@@ -47,8 +47,8 @@ pub enum Input {
     },
     /// The bus has kept these dispatches for so long that they need not be sent again.
     Settled {
-        /// The steps and their dispatches, as in [`Effect::Dispatch`].
-        dispatches: Vec<(usize, u32)>,
+        /// The steps, their attempts and their dispatches, as in [`Effect::Dispatch`].
+        dispatches: Vec<(usize, u32, u32)>,
     },
     /// Somebody wants it to end.
     CancelRequested {
@@ -369,12 +369,14 @@ impl Run {
         chosen.map(failed).take(BATCH).collect()
     }
 
-    fn settle(&self, dispatches: &[(usize, u32)]) -> Vec<Event> {
-        let owed = |step: usize, dispatch: u32| {
-            self.steps.get(step).is_some_and(|record| record.owes_dispatch() && record.dispatches == dispatch)
+    fn settle(&self, dispatches: &[(usize, u32, u32)]) -> Vec<Event> {
+        // Another engine may have gone on to another attempt, whose first dispatch is not the one that was sent.
+        let owed = |&&(step, attempt, dispatch): &&(usize, u32, u32)| {
+            let record = self.steps.get(step).filter(|record| record.owes_dispatch());
+            record.is_some_and(|record| (record.attempt, record.dispatches) == (attempt, dispatch))
         };
-        let settled = dispatches.iter().filter(|&&(step, dispatch)| owed(step, dispatch));
-        settled.map(|&(step, _)| Event::StepSettled { step }).take(BATCH).collect()
+        let settled = dispatches.iter().filter(owed);
+        settled.map(|&(step, _, _)| Event::StepSettled { step }).take(BATCH).collect()
     }
 
     /// The results stay what they are; only where their data lies changes.

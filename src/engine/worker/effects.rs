@@ -128,7 +128,7 @@ impl Worker {
     }
 
     /// Dispatches that the bus has kept for long enough, on a bus that keeps them over our own restart.
-    pub(super) fn settled(&self, run: RunId) -> Vec<(usize, u32)> {
+    pub(super) fn settled(&self, run: RunId) -> Vec<(usize, u32, u32)> {
         if !self.parts.bus.is_durable() {
             return Vec::new();
         }
@@ -139,8 +139,8 @@ impl Worker {
         for (effect, _) in old {
             match effect {
                 Effect::Announce => {}
-                Effect::Dispatch { step, dispatch, .. } => settled.push((*step, *dispatch)),
-                Effect::Broadcast => settled.extend((0..kept.stored.run.steps.len()).map(|step| (step, 1))),
+                Effect::Dispatch { step, attempt, dispatch } => settled.push((*step, *attempt, *dispatch)),
+                Effect::Broadcast => settled.extend((0..kept.stored.run.steps.len()).map(|step| (step, 1, 1))),
             }
         }
         settled.sort_unstable();

@@ -184,15 +184,15 @@ mod tests {
         assert_eq!(middle(&[255], &[255, 255]), Some(vec![255, 127, 128]));
         let (mut low, mut high) = (b"/conveyor/runs/".to_vec(), b"/conveyor/runs0".to_vec());
         let wanted: &[u8] = b"/conveyor/runs/0199c8e0-7d5a-7000-8000-1234567890ab";
-        let mut steps = 0;
-        while let Some(found) = middle(&low, &high) {
-            steps += 1;
+        // A bit of the 37 characters that are to be found with each step.
+        for _ in 0..320 {
+            let found = middle(&low, &high).unwrap();
             if found.as_slice() <= wanted {
                 low = found;
             } else {
                 high = found;
             }
         }
-        assert!(low == wanted && steps < 400, "{low:?} after {steps}");
+        assert!(low.as_slice() <= wanted && high.starts_with(wanted), "{low:?} {high:?}");
     }
 }

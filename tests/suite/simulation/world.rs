@@ -141,9 +141,7 @@ impl World {
             Action::Pause(false) => self.input(Input::ResumeRequested),
             Action::Cancel => self.input(Input::CancelRequested { reason: String::new() }),
             Action::Settle => {
-                let attempt = |step: usize| self.run.steps.get(step).map_or(0, |record| record.attempt);
-                let current = self.sent.iter().filter(|(step, number, _)| *number == attempt(*step));
-                let dispatches = current.map(|&(step, _, time)| (step, time)).collect();
+                let dispatches = self.sent.iter().copied().collect();
                 self.input(Input::Settled { dispatches });
             }
         }
