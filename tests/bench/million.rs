@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use conveyor::model::{Run, RunId};
-use conveyor::store::{self, SharedStore, Write, keys, runs};
+use conveyor::store::{self, SharedStore, Write, index, keys, runs};
 
 use crate::belt::Belt;
 use crate::chain::between_steps;
@@ -14,7 +14,7 @@ const STORED: usize = 1_000_000;
 const RUNS: usize = 300;
 
 /// Runs written by one transaction: several keys each, and a transaction takes 100.
-const TOGETHER: usize = 16;
+const TOGETHER: usize = 8;
 
 pub async fn measure(table: &mut Table) {
     let place = Place::in_process();
@@ -61,5 +61,8 @@ fn finished(template: &Run, number: usize) -> Vec<Write> {
         Write::put(keys::version("app", &resource.name, "1"), value),
     ];
     writes.extend(runs::creation(&run).unwrap().into_iter().filter(|write| !write.key.starts_with(keys::ACTIVE)));
+    let step = |(place, step)| Write::put(keys::run_step(run.head.id, place), store::encode(step).unwrap());
+    writes.extend(run.steps.iter().enumerate().map(step));
+    writes.extend(index::end(&run.head));
     writes
 }
