@@ -252,8 +252,11 @@ async fn etcd_is_looked_at_from_outside() {
     assert_found(&said, "sqlite-store", "skipped", "in etcd");
     etcd.compact().await;
     assert_found(&ask(&etcd.url()), "etcd-compaction", "ok", "compacted up to revision");
+    // A database of its own accord grows by a page or two: it is close to this quota or beyond it.
     let small = EtcdServer::with(&["--quota-backend-bytes", "24576"]);
-    assert_found(&ask(&small.url()), "etcd-space", "warn", "at most 24.0 KiB");
+    let (status, found) = check(&ask(&small.url()), "etcd-space");
+    let is_told = ["warn", "fail"].contains(&status.as_str()) && found.contains("at most 24.0 KiB");
+    assert!(is_told, "etcd-space is {status}: {found}");
     etcd.kill();
     let said = ask(&format!("{},{}", etcd.url(), small.url()));
     assert_found(&said, "etcd-reach", "warn", "1 of 2 cannot be reached");
