@@ -3,6 +3,7 @@
 //! In `conveyor.toml` a group is a table (`[component]`), in the environment its name stands before two underscores
 //! (`CONVEYOR_COMPONENT__MEMORY_BYTES`).
 
+mod capabilities;
 mod retention;
 mod tools;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use capabilities::{Capabilities, Folder, Secret};
 pub use retention::Retention;
 pub use tools::{Doctor, Migrate};
 
@@ -39,6 +41,8 @@ pub struct Config {
     pub engine: Engine,
     /// Drivers that are components.
     pub component: Component,
+    /// What drivers can be granted.
+    pub capabilities: Capabilities,
     /// Run logs.
     pub log: Log,
     /// What many nodes share.
@@ -63,6 +67,7 @@ impl Default for Config {
             bus: Bus::default(),
             engine: Engine::default(),
             component: Component::default(),
+            capabilities: Capabilities::default(),
             log: Log::default(),
             cluster: Cluster::default(),
             doctor: Doctor::default(),

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::{Catalog, Code, Error};
 use crate::bus::{Message, Place, subject};
-use crate::model::{Digest, Driver, DriverMessage, check_driver_name, check_name};
+use crate::model::{Digest, Driver, DriverMessage, Grant, check_driver_name, check_name};
 use crate::store::{self, List, Write, keys};
 
 /// How long an upload or a removal waits for the driver's place.
@@ -81,6 +81,7 @@ impl Catalog {
             size: inspection.size,
             wit_version: inspection.wit_version,
             imports: inspection.imports,
+            grant: Grant::default(),
             uploaded_at: self.clock.now(),
         };
         self.store.transact(vec![Write::put(keys::driver(name), store::encode(&driver)?)]).await?;

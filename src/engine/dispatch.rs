@@ -11,7 +11,7 @@ use super::data::Loaded;
 use super::machine::{Belt, Effect, Limits};
 use crate::bus::{self, Place, subject};
 use crate::config;
-use crate::model::{CancelSignal, Digest, DriverMessage, PipelineEvent, Resource, Run, StepRecord, StepResult, keys};
+use crate::model::{CancelSignal, Digest, DriverMessage, Grant, PipelineEvent, Resource, Run, StepRecord, StepResult, keys};
 
 /// What the core may know of the world: the time, and the places of drivers for resources of a type.
 #[must_use]
@@ -39,13 +39,17 @@ pub fn message(run: &Run, effect: &Effect) -> Result<Option<bus::Message>, serde
             let Some(record) = run.steps.get(*step) else { return Ok(None) };
             let subject = subject::driver(&record.driver, &run.input.resource.resource);
             let id = dispatch_id(run, &record.id, *attempt, *dispatch);
-            driver_message(run, &Address { subject, id, step: &record.id, attempt: *attempt, record: Some(record) })
-                .map(Some)
+            let grant = run.policy(*step).and_then(|policy| policy.grant.clone());
+            let address =
+                Address { subject, id, step: &record.id, attempt: *attempt, record: Some(record), grant };
+            driver_message(run, &address).map(Some)
         }
         Effect::Broadcast => {
             let subject = subject::resources(&run.input.resource.resource);
             let id = dispatch_id(run, keys::EVERY_DRIVER, 1, 1);
-            driver_message(run, &Address { subject, id, step: keys::EVERY_DRIVER, attempt: 1, record: None }).map(Some)
+            let address =
+                Address { subject, id, step: keys::EVERY_DRIVER, attempt: 1, record: None, grant: None };
+            driver_message(run, &address).map(Some)
         }
     }
 }
@@ -77,6 +81,8 @@ struct Address<'a> {
     attempt: u32,
     /// Of the step, if the message is for one driver.
     record: Option<&'a StepRecord>,
+    /// What the step leaves of its driver's grant.
+    grant: Option<Grant>,
 }
 
 fn announcement(run: &Run) -> Result<bus::Message, serde_json::Error> {
@@ -100,6 +106,7 @@ fn driver_message(run: &Run, address: &Address<'_>) -> Result<bus::Message, serd
         attempt: address.attempt,
         context: Some(shared_context(run, address.record)),
         digests: pinned(run, address.step),
+        grant: address.grant.clone(),
     };
     Ok(bus::Message { subject: address.subject.clone(), id: address.id.clone(), payload: json(&message)? })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{BlobRef, Digest, DriverResult, Resource, RunId};
+use super::{BlobRef, Digest, DriverResult, Grant, Resource, RunId};
 
 /// Keys of the resource metadata that carry a dispatch to a driver and back: SDK drivers return the resource as it came.
 pub mod keys {
@@ -49,6 +49,9 @@ pub struct DriverMessage {
     /// The component the run pinned for each driver addressed, if it is a component. Additive.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub digests: BTreeMap<String, Digest>,
+    /// What the step leaves of its driver's grant; absent is all of it. Additive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Grant>,
 }
 
 /// What the steps of a run share.

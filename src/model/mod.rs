@@ -7,6 +7,7 @@ mod concurrency;
 mod definition;
 mod driver;
 mod expression;
+mod grant;
 mod labels;
 mod log_line;
 mod matrix;
@@ -24,6 +25,11 @@ pub use concurrency::{Concurrency, Group, OnConflict, RunGroup};
 pub use definition::ResourceDefinition;
 pub use driver::{Digest, DigestError, Driver};
 pub use expression::{Expression, ExpressionError, MAX_EXPRESSION, Scope, shown};
+pub use grant::{
+    Access, AnyPort, Capability, Destination, Effective, EnvGrant, FolderGrant, Grant, GrantLevel, Host, HostError,
+    HostPattern, HttpGrant, Malformed, Permit, Port, Refusal, SCRATCH, Scheme, SchemeRule, SecretGrant, SecretUse,
+    canonical, is_global,
+};
 pub use labels::{Labels, MAX_LABELS, check_label, check_labels};
 pub use log_line::LogLine;
 pub use matrix::Matrix;

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::expression::Expression;
 use super::policy::{Approval, Retry, check_duration};
-use super::{Invalid, Matrix, check_driver_name};
+use super::{Grant, Invalid, Matrix, check_driver_name};
 
 /// One stop on the belt.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
@@ -49,6 +49,9 @@ pub struct Step {
     /// The step is no driver's: it waits until somebody approves or rejects it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+    /// What the step leaves of its driver's grant. Default all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Grant>,
 }
 
 impl Step {
@@ -68,6 +71,9 @@ impl Step {
         if let Some(timeout) = self.timeout {
             check_duration(&format!("{path}.timeout"), timeout)?;
         }
+        if let Some(grant) = &self.grant {
+            grant.validate_step(&format!("{path}.grant"))?;
+        }
         if let Some(matrix) = &self.matrix {
             matrix.validate(&format!("{path}.matrix"))?;
         }
@@ -80,7 +86,11 @@ impl Step {
         if !self.driver.is_empty() {
             return Err(Invalid::field(format!("{path}.driver"), problem));
         }
-        let others = [("retry", self.retry.is_some()), ("matrix", self.matrix.is_some())];
+        let others = [
+            ("retry", self.retry.is_some()),
+            ("matrix", self.matrix.is_some()),
+            ("grant", self.grant.is_some()),
+        ];
         if let Some((field, _)) = others.into_iter().find(|(_, given)| *given) {
             return Err(Invalid::field(format!("{path}.{field}"), problem));
         }

@@ -11,7 +11,7 @@ const MAX_LINES: usize = 500;
 const IMPORTS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("model", &["clock"]),
-    ("config", &[]),
+    ("config", &["model"]),
     ("metrics", &[]),
     ("causes", &[]),
     ("folder", &[]),
