@@ -127,7 +127,7 @@ impl Builder {
         let host = if self.memory {
             ComponentHost::new(&config, blobs.clone())?
         } else {
-            ComponentHost::with_artifacts(&config, blobs.clone(), &config.data.join("compiled"))?
+            ComponentHost::with_data(&config, blobs.clone(), &config.data)?
         };
         let schemas = Schemas::default();
         let catalog = Catalog { store, bus, blobs, logs, host, clock, metrics, config, schemas };

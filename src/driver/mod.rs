@@ -7,6 +7,7 @@ mod logs;
 mod native;
 mod registry;
 mod unwanted;
+mod uses;
 mod worker;
 
 use std::sync::Arc;
@@ -18,12 +19,13 @@ use tokio::sync::mpsc::error::TrySendError;
 
 pub use native::NativeDriver;
 pub use registry::Manager;
+pub use uses::UseLog;
 
 use crate::blob::SharedBlobs;
 use crate::bus::SharedBus;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::model::{Digest, DriverResult, Resource, ResourceEvent, RunId, SharedContext};
+use crate::model::{Digest, DriverResult, Grant, Resource, ResourceEvent, RunId, SharedContext};
 use crate::store::SharedStore;
 
 /// What the driver manager works with.
@@ -69,6 +71,10 @@ pub struct Request {
     pub context: SharedContext,
     /// The component that the run pinned for this driver.
     pub digest: Option<Digest>,
+    /// What the step leaves of its driver's grant; all if there is none.
+    pub grant: Option<Grant>,
+    /// Where it is noted what the call used of its grants.
+    pub uses: UseLog,
     /// Where log lines go.
     pub log: LogSink,
 }

@@ -14,7 +14,7 @@ use super::in_hand::{Hold, InHand, Taken};
 use super::logs::LogPump;
 use super::registry::Starting;
 use super::unwanted::Unwanted;
-use super::{Failure, Parts, Reconciler, Request, large};
+use super::{Failure, Parts, Reconciler, Request, UseLog, large};
 use crate::blob;
 use crate::blob::results::{self, Bounds, Unread};
 use crate::bus::{self, Consumer, Delivery, Stream, subject};
@@ -273,6 +273,8 @@ impl Worker {
             resource,
             context,
             digest: message.digests.get(&self.name).cloned(),
+            grant: message.grant.clone(),
+            uses: UseLog::default(),
             log,
         };
         Ok((request, pump))

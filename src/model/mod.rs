@@ -19,6 +19,7 @@ mod resource;
 mod run;
 mod step;
 mod step_record;
+mod usage;
 
 pub use blob_ref::BlobRef;
 pub use concurrency::{Concurrency, Group, OnConflict, RunGroup};
@@ -40,6 +41,7 @@ pub use policy::{Approval, Backoff, Cause, Retry};
 pub use resource::Resource;
 pub use run::{DriverResult, Halt, ResourceEvent, ResourceRef, Run, RunHead, RunId, RunInput, RunStatus};
 pub use step::Step;
+pub use usage::{Use, Used, Uses};
 pub use step_record::{Attempt, FanOut, MatrixItem, StepRecord, StepStatus};
 
 /// What makes a value of the model unacceptable. The text names the field and the fix.

@@ -6,6 +6,7 @@ use wasmtime::{Engine, Store};
 
 use super::bindings::conveyor::driver::driver_types::{DriverResult as Answer, Failure as Refusal, TargetResource};
 use super::bindings::exports::conveyor::driver::reconciler::ReconcileRequest;
+use super::border::Granted;
 use super::compiled::Compiled;
 use super::limits::{Bytes, HANDLES, Limits};
 use super::output::Output;
@@ -19,12 +20,14 @@ pub(super) async fn call(
     engine: &Engine,
     compiled: &Compiled,
     request: &Request,
+    granted: Granted,
     limits: &Limits,
 ) -> Result<DriverResult, Failure> {
     let input = input(request)?;
-    let output = Output::new(request.log.clone(), limits);
+    let secrets = granted.secrets.clone();
+    let output = Output::new(request.log.clone(), limits, secrets.clone());
     let deadline = Instant::now() + limits.wall_time;
-    let mut store = store(engine, State::new(output.clone(), limits), limits);
+    let mut store = store(engine, State::new(output.clone(), limits, granted)?, limits);
     // The guest yields on every tick of the epoch, and a guest that waits in a host call is a future like any other: so
     // this ends both.
     let outcome = match timeout_at(deadline, invoke(&mut store, compiled, &input)).await {
@@ -36,7 +39,10 @@ pub(super) async fn call(
     output.finish();
     // A reader of logs that is too slow costs the last lines, not the result.
     let _ = timeout_at(deadline, output.drain()).await;
-    outcome
+    match outcome {
+        Ok(result) => Ok(secrets.redacted_result(result)),
+        Err(failure) => Err(secrets.redacted_failure(failure)),
+    }
 }
 
 /// A fresh store with every bound set.

@@ -9,6 +9,7 @@ use wasmtime::{Enabled, Engine, OptLevel, PoolingAllocationConfig, WasmBacktrace
 
 use super::limits::{INSTANCES, MEMORIES, TABLES};
 use crate::config;
+use crate::model::Invalid;
 
 /// What a slot of the pool keeps of a memory after a call, in bytes: it is overwritten with zeros, only where it was
 /// written to if the kernel can tell. That is two to three times as fast as to give it back and to fault it in again,
@@ -28,6 +29,9 @@ pub enum StartError {
     /// The folder of compiled components cannot be used.
     #[error("the folder of compiled components cannot be used: {0}")]
     Artifacts(std::io::Error),
+    /// What is configured for drivers to be granted makes no sense.
+    #[error("the configuration cannot be used: {0}")]
+    Capabilities(#[from] Invalid),
     /// There is no thread to be had for the ticker.
     #[error("the thread that interrupts components cannot start: {0}")]
     Ticker(#[from] std::io::Error),

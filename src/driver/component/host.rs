@@ -12,6 +12,7 @@ use wasmtime::component::Linker;
 
 use super::admission::{Inspection, Refused, inspect};
 use super::artifacts::{self, Artifacts};
+use super::border::{Border, Resolver, SystemResolver};
 use super::cache::Cache;
 use super::call;
 use super::compiled::{Compiled, linker};
@@ -22,11 +23,13 @@ use super::state::State;
 use crate::blob::{self, SharedBlobs};
 use crate::config::Config;
 use crate::driver::{Failure, Request};
-use crate::model::{Digest, DriverResult};
+use crate::model::{Digest, DriverResult, Grant, SCRATCH};
 
 /// Components compiled at one time. One large component takes some hundred MiB and all processors meanwhile; the second
 /// place is for a small one that should not wait for it.
 const COMPILERS: usize = 2;
+/// Where compiled components are, below the data folder.
+const COMPILED: &str = "compiled";
 
 /// Runs components. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +47,7 @@ struct Inner {
     compilers: Semaphore,
     compiler: Compiler,
     artifacts: Option<Artifacts>,
+    border: Arc<Border>,
     _ticker: Ticker,
 }
 
@@ -76,31 +80,53 @@ impl fmt::Debug for ComponentHost {
 }
 
 impl ComponentHost {
-    /// A host that takes components from `blobs` and keeps what it compiled in memory alone.
+    /// A host that takes components from `blobs` and keeps what it compiled in memory alone. Runs have no scratch folder.
     ///
     /// # Errors
     /// [`StartError`] if the machine does not suit wasmtime.
     pub fn new(config: &Config, blobs: SharedBlobs) -> Result<Self, StartError> {
-        Self::start(config, blobs, None)
+        Self::start(config, blobs, None, Arc::new(SystemResolver))
     }
 
-    /// The same, with a folder for what it compiled, so that the next start compiles nothing.
+    /// The same with a data folder: below it is what it compiled, so that the next start compiles nothing, and the scratch
+    /// folders of runs.
     ///
     /// # Errors
     /// [`StartError`] if the machine does not suit wasmtime or the folder cannot be used.
-    pub fn with_artifacts(config: &Config, blobs: SharedBlobs, folder: &Path) -> Result<Self, StartError> {
-        Self::start(config, blobs, Some(folder))
+    pub fn with_data(config: &Config, blobs: SharedBlobs, data: &Path) -> Result<Self, StartError> {
+        Self::start(config, blobs, Some(data), Arc::new(SystemResolver))
     }
 
-    fn start(config: &Config, blobs: SharedBlobs, folder: Option<&Path>) -> Result<Self, StartError> {
+    /// The same, with another resolver of the names that components connect to.
+    ///
+    /// # Errors
+    /// [`StartError`] if the machine does not suit wasmtime or the folder cannot be used.
+    pub fn with_resolver(
+        config: &Config,
+        blobs: SharedBlobs,
+        data: Option<&Path>,
+        resolver: Arc<dyn Resolver>,
+    ) -> Result<Self, StartError> {
+        Self::start(config, blobs, data, resolver)
+    }
+
+    fn start(
+        config: &Config,
+        blobs: SharedBlobs,
+        data: Option<&Path>,
+        resolver: Arc<dyn Resolver>,
+    ) -> Result<Self, StartError> {
         let engine = engine::start(&config.component)?;
         let linker = linker(&engine).map_err(|error| StartError::Engine(format!("{error:#}")))?;
         let ticker = Ticker::start(&engine, Duration::from_millis(config.component.tick_ms.max(1)))?;
         let open = |folder| Artifacts::open(folder, &engine, config.component.artifacts);
-        let artifacts = folder.map(open).transpose().map_err(StartError::Artifacts)?;
+        let compiled = data.map(|data| data.join(COMPILED));
+        let artifacts = compiled.as_deref().map(open).transpose().map_err(StartError::Artifacts)?;
+        let border = Border::new(&config.capabilities, resolver, data.map(|data| data.join(SCRATCH)))?;
         let inner = Inner {
             compiler: Compiler::new(&config.component),
             artifacts,
+            border,
             engine,
             linker,
             blobs,
@@ -139,10 +165,16 @@ impl ComponentHost {
     }
 
     /// Calls a component once. Compiling it and waiting for one's turn do not count as time of the call.
-    pub(super) async fn call(&self, digest: &Digest, request: &Request) -> Result<DriverResult, Failure> {
+    pub(super) async fn call(
+        &self,
+        digest: &Digest,
+        grant: Arc<Grant>,
+        request: &Request,
+    ) -> Result<DriverResult, Failure> {
         let compiled = self.compiled(digest).await?;
         let _turn = self.inner.calls.acquire().await.map_err(|_| LoadError::Stopping)?;
-        call::call(&self.inner.engine, &compiled, request, &self.inner.limits).await
+        let granted = self.inner.border.grant(grant, request).await?;
+        call::call(&self.inner.engine, &compiled, request, granted, &self.inner.limits).await
     }
 
     async fn compiled(&self, digest: &Digest) -> Result<Compiled, LoadError> {

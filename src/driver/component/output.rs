@@ -11,6 +11,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+use super::border::Secrets;
 use super::limits::Limits;
 use crate::driver::{Level, Line, LogSink};
 
@@ -21,6 +22,7 @@ const PERMIT: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Output {
     sink: LogSink,
+    secrets: Arc<Secrets>,
     line_bytes: usize,
     lines: usize,
     state: Mutex<State>,
@@ -48,9 +50,9 @@ pub(super) struct Stream {
 }
 
 impl Output {
-    pub(super) fn new(sink: LogSink, limits: &Limits) -> Arc<Self> {
+    pub(super) fn new(sink: LogSink, limits: &Limits, secrets: Arc<Secrets>) -> Arc<Self> {
         let state = Mutex::new(State::default());
-        Arc::new(Self { sink, line_bytes: limits.line_bytes, lines: limits.lines, state })
+        Arc::new(Self { sink, secrets, line_bytes: limits.line_bytes, lines: limits.lines, state })
     }
 
     /// The guest's standard output.
@@ -125,7 +127,7 @@ impl Output {
         let cut = line.len() >= self.line_bytes;
         self.add(state, level, if cut { text.trim_end_matches(char::REPLACEMENT_CHARACTER) } else { &text });
         if level == Level::Error && says_something(&text) {
-            state.last_words = cleaned(&text, self.line_bytes);
+            state.last_words = self.cleaned(&text);
         }
     }
 
@@ -139,9 +141,19 @@ impl Output {
             let message = format!("the rest is dropped: the driver wrote more than {} lines in one call", self.lines);
             Line { level: Level::Warn, message, at: Timestamp::now() }
         } else {
-            Line { level, message: cleaned(text, self.line_bytes), at: Timestamp::now() }
+            Line { level, message: self.cleaned(text), at: Timestamp::now() }
         };
         state.waiting.push_back(line);
+    }
+
+    /// The text as it may stand in a log: cleaned, and without values of secrets.
+    fn cleaned(&self, text: &str) -> String {
+        // Before it is cut, so that no value is cut through, unless the line was too long for the buffer already.
+        let cut = text.len() >= self.line_bytes;
+        let most = text.floor_char_boundary(self.line_bytes.saturating_mul(2));
+        let text = cleaned(text.get(..most).unwrap_or_default());
+        let text = if cut { self.secrets.redacted_cut(text) } else { self.secrets.redacted(text) };
+        shortened(text, self.line_bytes)
     }
 
     /// Hands over what waits, as far as there is room; whether nothing waits any more.
@@ -214,20 +226,23 @@ fn says_something(line: &str) -> bool {
     !(text.is_empty() || text.starts_with("at ") || text.starts_with("note: run with `RUST_BACKTRACE"))
 }
 
-/// The text without terminal escapes and control characters other than tabs, and no longer than `limit` bytes.
-fn cleaned(text: &str, limit: usize) -> String {
-    let mut clean = String::with_capacity(text.len().min(limit));
+/// The text without terminal escapes and control characters other than tabs.
+fn cleaned(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
         if character == '\u{1b}' && characters.next_if_eq(&'[').is_some() {
             // A control sequence ends with the first character from @ to ~: without this, colours would leave "[31m".
             while characters.next().is_some_and(|next| !matches!(next, '@'..='~')) {}
         } else if !character.is_control() || character == '\t' {
-            if clean.len() + character.len_utf8() > limit {
-                break;
-            }
             clean.push(character);
         }
     }
     clean
+}
+
+/// The text, no longer than `limit` bytes.
+fn shortened(mut text: String, limit: usize) -> String {
+    text.truncate(text.floor_char_boundary(limit));
+    text
 }

@@ -4,33 +4,53 @@ use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::bindings::conveyor::driver::host_log;
+use super::border::{Egress, Granted};
 use super::limits::{Budget, HANDLES, Limits, RANDOM_BYTES};
 use super::output::Output;
-use crate::driver::Level;
+use crate::driver::{Failure, Level};
+
+/// Bytes that the fields of one head may take in memory.
+const FIELD_BYTES: usize = 64 << 10;
 
 /// The data of a store.
 pub(super) struct State {
     /// Made when the guest first asks for anything of WASI: many a call needs none.
     wasi: Option<WasiCtx>,
+    /// What sends requests, made when the guest first asks for anything of HTTP.
+    egress: Option<Egress>,
+    http: WasiHttpCtx,
     table: ResourceTable,
+    granted: Granted,
     output: Arc<Output>,
     pub(super) budget: Budget,
 }
 
 impl State {
-    pub(super) fn new(output: Arc<Output>, limits: &Limits) -> Self {
+    pub(super) fn new(output: Arc<Output>, limits: &Limits, granted: Granted) -> Result<Self, Failure> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES);
-        Self { wasi: None, table, output, budget: Budget::new(limits) }
+        // Folders are opened first, because the call must not begin without them.
+        let wasi = granted.has_folders().then(|| wasi(&output, &granted)).transpose()?;
+        let (egress, http) = (None, http());
+        Ok(Self { wasi, egress, http, table, granted, output, budget: Budget::new(limits) })
     }
 }
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let ctx = self.wasi.get_or_insert_with(|| wasi(&self.output));
+        // Without folders there is nothing that could fail.
+        let ctx = self.wasi.get_or_insert_with(|| wasi(&self.output, &self.granted).unwrap_or_default());
         WasiCtxView { ctx, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let egress = self.egress.get_or_insert_with(|| self.granted.egress(&self.output));
+        WasiHttpCtxView { hooks: egress, table: &mut self.table, ctx: &mut self.http }
     }
 }
 
@@ -46,14 +66,22 @@ impl host_log::Host for State {
     }
 }
 
-/// Clocks, random numbers and two streams that end in the log of the run; nothing else is granted.
-fn wasi(output: &Arc<Output>) -> WasiCtx {
-    WasiCtx::builder()
+/// Clocks, random numbers, two streams that end in the log of the run, and what was granted.
+fn wasi(output: &Arc<Output>, granted: &Granted) -> Result<WasiCtx, Failure> {
+    let mut builder = WasiCtx::builder();
+    builder
         .stdout(output.stdout())
         .stderr(output.stderr())
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false)
-        .max_random_size(RANDOM_BYTES)
-        .build()
+        .max_random_size(RANDOM_BYTES);
+    granted.furnish(&mut builder)?;
+    Ok(builder.build())
+}
+
+fn http() -> WasiHttpCtx {
+    let mut http = WasiHttpCtx::new();
+    http.set_field_size_limit(FIELD_BYTES);
+    http
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,9 @@ use super::{Access, Destination, EnvGrant, FolderGrant, Grant, HttpGrant, Secret
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Effective {
     /// What the operator's configuration lets any driver be granted.
-    pub maximum: Grant,
+    pub maximum: Arc<Grant>,
     /// What this driver was granted.
-    pub driver: Grant,
+    pub driver: Arc<Grant>,
     /// What the step leaves of it; all, if it says nothing.
     pub step: Option<Grant>,
 }
@@ -78,7 +79,7 @@ pub struct SecretUse {
 
 impl Effective {
     fn levels(&self) -> impl Iterator<Item = (GrantLevel, &Grant)> {
-        let given = [(GrantLevel::Maximum, &self.maximum), (GrantLevel::Driver, &self.driver)];
+        let given = [(GrantLevel::Maximum, self.maximum.as_ref()), (GrantLevel::Driver, self.driver.as_ref())];
         given.into_iter().chain(self.step.as_ref().map(|step| (GrantLevel::Step, step)))
     }
 

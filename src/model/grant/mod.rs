@@ -7,6 +7,7 @@ mod address;
 mod effective;
 mod host;
 mod http;
+mod least;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
