@@ -26,6 +26,15 @@ pub struct DriverOutcome {
     pub outcome: String,
 }
 
+/// A driver and a kind of what it was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Refused {
+    /// The driver's name.
+    pub driver: String,
+    /// `http`, `folders`, `env` or `secrets`.
+    pub capability: String,
+}
+
 /// A route and how it answered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Request {
@@ -65,6 +74,8 @@ pub struct Metrics {
     pub component_seconds: Durations<DriverOutcome>,
     /// Calls of components that are under way.
     pub component_calls: Gauge,
+    /// What was refused to components because it is not granted, by driver and kind.
+    pub refused: Family<Refused, Counter>,
     /// Transactions of the engine on the store.
     pub commit_seconds: Histogram,
     /// Publishes that failed; what they carried is owed and sent again.
@@ -111,6 +122,7 @@ impl Metrics {
             engine_queue: Gauge::default(),
             component_seconds: Family::new_with_constructor(durations),
             component_calls: Gauge::default(),
+            refused: Family::default(),
             commit_seconds: durations(),
             publish_failures: Counter::default(),
             bus_up: Gauge::default(),
@@ -175,6 +187,8 @@ impl Metrics {
             self.component_seconds.clone(),
         );
         registry.register("component_calls", "Calls of components under way", self.component_calls.clone());
+        let text = "What was refused to components because it is not granted, by driver and kind";
+        registry.register("capability_refused", text, self.refused.clone());
         registry.register("bus_up", "1 if the bus can be reached", self.bus_up.clone());
         registry.register("store_up", "1 if the store takes writes", self.store_up.clone());
         registry.register("log_lines", "Log lines stored", self.log_lines.clone());

@@ -10,8 +10,8 @@ use utoipa::IntoParams;
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Params, Payload, Raw, Segments};
 use super::{Items, State};
-use crate::catalog::DriverView;
-use crate::model::DriverMessage;
+use crate::catalog::{Code, DriverUse, DriverView, Error};
+use crate::model::{DriverMessage, Grant};
 
 /// What a component acts on.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -21,6 +21,9 @@ pub struct UploadQuery {
     /// The types of resource, separated by commas.
     #[serde(default)]
     pub resources: String,
+    /// What the driver may do, a grant as JSON, in force together with the component. Default what it may do already, or
+    /// nothing.
+    pub grant: Option<String>,
 }
 
 /// Uploads a component as a driver: the body is the component's bytes. 201 if the driver is new, 200 if it is replaced.
@@ -35,8 +38,38 @@ pub async fn upload(
 ) -> Result<(StatusCode, Json<DriverView>), ApiError> {
     let types = query.resources.split(',').map(str::trim).filter(|text| !text.is_empty());
     let types: Vec<String> = types.map(str::to_owned).collect();
-    let (view, created) = state.catalog.upload_driver(&name, &types, bytes).await?;
+    let grant = query.grant.as_deref().map(serde_json::from_str::<Grant>).transpose();
+    let grant = grant.map_err(|error| Error::new(Code::Invalid, format!("grant: {error}")))?;
+    let (view, created) = state.catalog.upload_granted_driver(&name, &types, grant, bytes).await?;
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(view)))
+}
+
+/// What a component is granted.
+#[utoipa::path(get, path = "/drivers/{name}/grants", tag = "drivers", params(("name" = String, Path)),
+    responses((status = 200, body = Grant), (status = "4XX", body = ErrorBody)))]
+pub async fn grants(Shared(state): Shared<State>, Segments(name): Segments<String>) -> Result<Json<Grant>, ApiError> {
+    Ok(Json(state.catalog.grant(&name).await?))
+}
+
+/// Replaces what a component is granted; calls that begin from now on have it.
+#[utoipa::path(put, path = "/drivers/{name}/grants", tag = "drivers", params(("name" = String, Path)),
+    request_body = Grant, responses((status = 200, body = Grant), (status = "4XX", body = ErrorBody)))]
+pub async fn set_grants(
+    Shared(state): Shared<State>,
+    Segments(name): Segments<String>,
+    Payload(grant): Payload<Grant>,
+) -> Result<Json<Grant>, ApiError> {
+    Ok(Json(state.catalog.set_grant(&name, grant).await?))
+}
+
+/// What a component is granted beside what it used lately, and the least grant that would have been enough.
+#[utoipa::path(get, path = "/drivers/{name}/usage", tag = "drivers", params(("name" = String, Path)),
+    responses((status = 200, body = DriverUse), (status = "4XX", body = ErrorBody)))]
+pub async fn usage(
+    Shared(state): Shared<State>,
+    Segments(name): Segments<String>,
+) -> Result<Json<DriverUse>, ApiError> {
+    Ok(Json(state.catalog.driver_use(&name).await?))
 }
 
 /// Components, and remote drivers that hold a place on the bus.

@@ -37,7 +37,11 @@ impl ApiError {
 impl From<catalog::Error> for ApiError {
     fn from(error: catalog::Error) -> Self {
         let status = match error.code {
-            Code::Invalid | Code::SpecInvalid | Code::PipelineMismatch => StatusCode::BAD_REQUEST,
+            Code::Invalid
+            | Code::SpecInvalid
+            | Code::PipelineMismatch
+            | Code::DriverMismatch
+            | Code::NotGranted => StatusCode::BAD_REQUEST,
             Code::DefinitionNotFound
             | Code::PipelineNotFound
             | Code::ResourceNotFound

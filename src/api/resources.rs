@@ -23,6 +23,9 @@ pub struct AcceptedBody {
     pub runid: String,
     /// The resource's version.
     pub version: String,
+    /// What may keep the steps of its pipeline from working.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A resource, and the run that its change started.
@@ -33,6 +36,9 @@ pub struct UpdatedBody {
     pub resource: Resource,
     /// The run that was started.
     pub runid: String,
+    /// What may keep the steps of its pipeline from working.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 pub(super) fn accepted_body(message: &str, accepted: &Accepted) -> AcceptedBody {
@@ -41,6 +47,7 @@ pub(super) fn accepted_body(message: &str, accepted: &Accepted) -> AcceptedBody 
         name: accepted.resource.name.clone(),
         runid: accepted.run.to_string(),
         version: accepted.resource.version().to_string(),
+        warnings: Vec::new(),
     }
 }
 
@@ -56,7 +63,9 @@ pub async fn create(
         Some(once) => once.create_resource(resource).await?,
         None => state.catalog.create_resource(resource).await?,
     };
-    Ok((StatusCode::CREATED, Json(accepted_body("Resource created successfully", &accepted))))
+    let mut body = accepted_body("Resource created successfully", &accepted);
+    body.warnings = state.catalog.warnings(accepted.resource.pipeline_name()).await;
+    Ok((StatusCode::CREATED, Json(body)))
 }
 
 /// Says that a type is needed: resources are listed by type.
@@ -112,7 +121,8 @@ pub async fn update(
         Some(once) => once.update_resource(&kind, &name, resource).await?,
         None => state.catalog.update_resource(&kind, &name, resource).await?,
     };
-    Ok(Json(UpdatedBody { resource, runid: run.to_string() }))
+    let warnings = state.catalog.warnings(resource.pipeline_name()).await;
+    Ok(Json(UpdatedBody { resource, runid: run.to_string(), warnings }))
 }
 
 /// Removes a resource and tells its drivers with event `delete`. A body, because the Go client reads one after every

@@ -103,6 +103,8 @@ fn quick() -> OpenApiRouter<State> {
         .routes(routes!(results::get))
         .routes(routes!(drivers::list))
         .routes(routes!(drivers::broadcast))
+        .routes(routes!(drivers::grants, drivers::set_grants))
+        .routes(routes!(drivers::usage))
         .routes(routes!(logs::list, logs::append))
         .routes(routes!(health::banner))
         .routes(routes!(health::health))

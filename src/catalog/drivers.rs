@@ -50,6 +50,9 @@ pub struct DriverView {
     /// What the component imports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imports: Option<Vec<String>>,
+    /// What the component may do beyond computing; absent for a remote driver, which does what it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Grant>,
     /// When the bytes were uploaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -57,16 +60,29 @@ pub struct DriverView {
 }
 
 impl Catalog {
-    /// Accepts a component as a driver, in place of an earlier one of the same name. The answer also says whether it is
-    /// new.
+    /// Accepts a component as a driver, in place of an earlier one of the same name, whose grant it keeps. The answer also
+    /// says whether it is new.
     pub async fn upload_driver(
         &self,
         name: &str,
         resources: &[String],
         bytes: Bytes,
     ) -> Result<(DriverView, bool), Error> {
+        self.upload_granted_driver(name, resources, None, bytes).await
+    }
+
+    /// The same with a grant, which takes effect together with the component; without one, the driver keeps the grant that
+    /// it has.
+    pub async fn upload_granted_driver(
+        &self,
+        name: &str,
+        resources: &[String],
+        grant: Option<Grant>,
+        bytes: Bytes,
+    ) -> Result<(DriverView, bool), Error> {
         check_driver_name("driver", name)?;
         check_types(resources)?;
+        grant.as_ref().map_or(Ok(()), |grant| self.check_grant(grant))?;
         let before = store::read::<Driver>(self.store.as_ref(), &keys::driver(name)).await?;
         if before.is_none() {
             self.check_new(name).await?;
@@ -81,10 +97,10 @@ impl Catalog {
             size: inspection.size,
             wit_version: inspection.wit_version,
             imports: inspection.imports,
-            grant: Grant::default(),
+            grant: grant.clone().unwrap_or_default(),
             uploaded_at: self.clock.now(),
         };
-        self.store.transact(vec![Write::put(keys::driver(name), store::encode(&driver)?)]).await?;
+        let driver = self.write_driver(driver, grant.is_none()).await?;
         self.until_place(name, true).await;
         Ok((self.component_view(driver), before.is_none()))
     }
@@ -118,7 +134,7 @@ impl Catalog {
             let text = format!("driver \"{name}\" is remote: stop its program, nothing of it is stored here");
             return Err(Error::new(Code::DriverIsRemote, text));
         }
-        self.store.transact(vec![Write::delete(keys::driver(name))]).await?;
+        self.store.transact(vec![Write::delete(keys::driver(name)), Write::delete(keys::uses(name))]).await?;
         self.until_place(name, false).await;
         Ok(())
     }
@@ -173,6 +189,7 @@ impl Catalog {
             size: Some(driver.size),
             wit_version: Some(driver.wit_version),
             imports: Some(driver.imports),
+            grant: Some(driver.grant),
             uploaded_at: Some(driver.uploaded_at),
         }
     }
@@ -208,6 +225,7 @@ fn remote_view(name: &str, place: &Place) -> DriverView {
         size: None,
         wit_version: None,
         imports: None,
+        grant: None,
         uploaded_at: None,
     }
 }

@@ -45,6 +45,10 @@ pub enum Code {
     DriverNotFound,
     /// A remote driver of this name is connected.
     DriverIsRemote,
+    /// A step's driver does not act on the pipeline's type.
+    DriverMismatch,
+    /// A step needs what its driver was not granted.
+    NotGranted,
     /// The component cannot be accepted.
     ComponentRefused,
     /// The idempotency key was used for another request.
@@ -82,6 +86,8 @@ impl Code {
             Self::RunActive => "run_active",
             Self::DriverNotFound => "driver_not_found",
             Self::DriverIsRemote => "driver_is_remote",
+            Self::DriverMismatch => "driver_mismatch",
+            Self::NotGranted => "not_granted",
             Self::ComponentRefused => "component_refused",
             Self::IdempotencyConflict => "idempotency_conflict",
             Self::Conflict => "conflict",

@@ -11,6 +11,7 @@ impl Catalog {
         let pipeline = pipeline.with_step_ids();
         pipeline.validate()?;
         self.definition(&pipeline.resource).await?;
+        self.preflight(&pipeline).await?;
         let key = keys::pipeline(&pipeline.name);
         let created = self.store.get(&key).await?.is_none();
         self.store.transact(vec![Write::put(key, store::encode(&pipeline)?)]).await?;

@@ -166,6 +166,7 @@ impl Catalog {
             let text = format!("Resource type {given} does not match pipeline resource type {taken}");
             return Err(Error::new(Code::PipelineMismatch, text));
         }
+        self.preflight(&pipeline).await?;
         Ok(Some(pipeline))
     }
 

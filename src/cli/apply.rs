@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::manifest::{self, Document, Kind};
-use super::output::{Action, Done};
+use super::output::{self, Action, Done};
 use super::{Context, Error, Exit, Once};
 
 /// The server's code for a resource that is there already.
@@ -100,6 +100,9 @@ async fn resource(document: &Document, key: Option<&str>, context: &Context) -> 
 }
 
 fn change(document: &Document, created: bool, answer: &Value) -> Done {
+    for warning in answer.get("warnings").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        output::note(&format!("{}: {warning}", document.label()));
+    }
     let action = if created { Action::Created } else { Action::Updated };
     Done {
         label: document.label(),

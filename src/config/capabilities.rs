@@ -26,6 +26,8 @@ pub struct Capabilities {
     pub scratch: bool,
     /// The most bytes of one run's `scratch` on one node. Default 1 GiB; a call that comes beyond it is ended.
     pub scratch_bytes: u64,
+    /// How often the `scratch` folders of runs that ended are looked for, in ms. Default 5,000.
+    pub scratch_sweep_ms: u64,
     /// A file of certificates (PEM) that are trusted instead of the system's. Default none.
     pub roots: Option<PathBuf>,
     /// Requests of one call. Default 1,000.
@@ -83,6 +85,7 @@ impl Default for Capabilities {
             secrets: BTreeMap::new(),
             scratch: true,
             scratch_bytes: 1 << 30,
+            scratch_sweep_ms: 5_000,
             roots: None,
             requests: 1_000,
             requests_at_once: 16,

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::component::{ComponentDriver, ComponentHost};
+use super::recorder::Recorder;
 use super::worker::Worker;
-use super::{NativeDriver, Parts};
+use super::{NativeDriver, Parts, scratch};
 use crate::bus::Stream;
 use crate::model::Driver;
 use crate::store::{self, List, keys};
@@ -23,6 +25,8 @@ use crate::store::{self, List, keys};
 pub struct Manager {
     tasks: TaskTracker,
     starting: mpsc::Receiver<Infallible>,
+    recording: JoinHandle<()>,
+    last: CancellationToken,
 }
 
 /// Held by all who have not yet tried to take their places for the first time.
@@ -33,6 +37,13 @@ impl Manager {
     #[must_use]
     pub fn start(parts: &Parts, host: ComponentHost, natives: Vec<NativeDriver>, stop: &CancellationToken) -> Self {
         let tasks = TaskTracker::new();
+        let recorder = Recorder::default();
+        // Told to stop after the calls have ended, which note what they used until then.
+        let last = CancellationToken::new();
+        let recording = tokio::spawn(recorder.clone().run(parts.clone(), last.clone()));
+        if let Some(folder) = host.scratch() {
+            tasks.spawn(scratch::sweep(folder.to_owned(), parts.clone(), stop.clone()));
+        }
         let (sender, starting) = mpsc::channel(1);
         for native in natives {
             let worker = Worker {
@@ -41,14 +52,22 @@ impl Manager {
                 resources: native.resources,
                 reconciler: native.reconciler,
                 concurrency: parts.config.component.driver_concurrency,
+                recorder: recorder.clone(),
             };
             tasks.spawn(worker.run(Some(sender.clone()), stop.clone()));
         }
         let running = HashMap::new();
-        let follower = Follower { parts: parts.clone(), host, tasks: tasks.clone(), running, starting: Some(sender) };
+        let follower = Follower {
+            parts: parts.clone(),
+            host,
+            tasks: tasks.clone(),
+            running,
+            starting: Some(sender),
+            recorder,
+        };
         tasks.spawn(follower.run(stop.clone()));
         tasks.close();
-        Self { tasks, starting }
+        Self { tasks, starting, recording, last }
     }
 
     /// Waits until every driver has its place, or has found that the bus does not give it one now. Before that, a resource
@@ -58,9 +77,12 @@ impl Manager {
         let _ = self.starting.recv().await;
     }
 
-    /// Waits until all tasks have ended.
-    pub async fn stopped(&self) {
+    /// Waits until all tasks have ended, and what drivers used is written.
+    pub async fn stopped(&mut self) {
         self.tasks.wait().await;
+        self.last.cancel();
+        // That it panicked would be in the log.
+        let _ = (&mut self.recording).await;
     }
 }
 
@@ -77,6 +99,7 @@ struct Follower {
     running: HashMap<String, Running>,
     /// Until the drivers were listed for the first time.
     starting: Option<Starting>,
+    recorder: Recorder,
 }
 
 impl Follower {
@@ -128,6 +151,7 @@ impl Follower {
     fn assert(&mut self, driver: Driver, stop: &CancellationToken) {
         if let Some(running) = self.running.get_mut(&driver.name) {
             if running.driver.resources == driver.resources {
+                running.component.grant(driver.grant.clone());
                 running.component.replace(driver.digest.clone());
                 running.driver = driver;
                 return;
@@ -135,12 +159,14 @@ impl Follower {
             running.stop.cancel();
         }
         let component = Arc::new(ComponentDriver::new(self.host.clone(), &driver.name, driver.digest.clone()));
+        component.grant(driver.grant.clone());
         let worker = Worker {
             parts: self.parts.clone(),
             name: driver.name.clone(),
             resources: driver.resources.clone(),
             reconciler: component.clone(),
             concurrency: self.parts.config.component.driver_concurrency,
+            recorder: self.recorder.clone(),
         };
         let stop = stop.child_token();
         self.tasks.spawn(worker.run(self.starting.clone(), stop.clone()));
@@ -154,5 +180,11 @@ impl Follower {
         if let Err(error) = self.parts.bus.remove(Stream::Messages, name).await {
             tracing::warn!(driver = name, %error, "the place of a removed driver could not be given up; it expires");
         }
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        self.last.cancel();
     }
 }

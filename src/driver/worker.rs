@@ -12,15 +12,16 @@ use tokio_util::task::TaskTracker;
 
 use super::in_hand::{Hold, InHand, Taken};
 use super::logs::LogPump;
+use super::recorder::Recorder;
 use super::registry::Starting;
 use super::unwanted::Unwanted;
 use super::{Failure, Parts, Reconciler, Request, UseLog, large};
 use crate::blob;
 use crate::blob::results::{self, Bounds, Unread};
 use crate::bus::{self, Consumer, Delivery, Stream, subject};
-use crate::metrics::DriverOutcome;
+use crate::metrics::{DriverOutcome, Refused};
 use crate::model::{
-    CancelSignal, DriverMessage, DriverResult, PipelineEvent, Resource, SharedContext, StepResult, keys,
+    CancelSignal, DriverMessage, DriverResult, PipelineEvent, Resource, SharedContext, StepResult, Uses, keys,
 };
 
 /// How long a result is offered to a bus that does not take it before its step is given back to be done again.
@@ -38,6 +39,7 @@ pub(super) struct Worker {
     pub resources: Vec<String>,
     pub reconciler: Arc<dyn Reconciler>,
     pub concurrency: usize,
+    pub recorder: Recorder,
 }
 
 impl Worker {
@@ -216,6 +218,7 @@ impl Worker {
             Ok((request, pump)) => (request, pump),
             Err(problem) => return Failure::NotCallable(problem).into(),
         };
+        let uses = request.uses.clone();
         let began = Instant::now();
         let counted = Counted::new(&self.parts.metrics.component_calls);
         let ended = CancellationToken::new();
@@ -231,6 +234,7 @@ impl Worker {
             Err(error) => Err(Failure::Trapped(error.to_string())),
         };
         self.observe(&result, began);
+        self.record(uses.take());
         // The log is complete before the result can end the run.
         ended.cancel();
         let last_lines = tokio::time::timeout(LAST_LINES, &mut pumped.0);
@@ -293,6 +297,16 @@ impl Worker {
         };
         let label = DriverOutcome { driver: self.name.clone(), outcome: outcome.to_owned() };
         self.parts.metrics.component_seconds.get_or_create(&label).observe(began.elapsed().as_secs_f64());
+    }
+
+    /// Counts what was refused, and keeps what was used.
+    fn record(&self, uses: Uses) {
+        for refused in uses.uses.iter().filter(|used| used.refused) {
+            let capability = refused.used.capability().to_string();
+            let label = Refused { driver: self.name.clone(), capability };
+            self.parts.metrics.refused.get_or_create(&label).inc_by(refused.count);
+        }
+        self.recorder.add(&self.name, uses, &self.parts.config.capabilities);
     }
 
     /// Publishes the result; while the bus does not take it, offers it again.

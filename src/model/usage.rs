@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Access, Destination, RunId};
+use super::{Access, Capability, Destination, RunId};
 
 /// Something that can be granted, as a call used it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -94,6 +94,19 @@ impl Uses {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.uses.is_empty()
+    }
+}
+
+impl Used {
+    /// The kind.
+    #[must_use]
+    pub fn capability(&self) -> Capability {
+        match self {
+            Self::Http { .. } => Capability::Http,
+            Self::Folders { .. } => Capability::Folders,
+            Self::Env { .. } => Capability::Env,
+            Self::Secrets { .. } => Capability::Secrets,
+        }
     }
 }
 

@@ -11,6 +11,8 @@ pub const DEFINITIONS: &str = "definitions/";
 pub const PIPELINES: &str = "pipelines/";
 /// Before the name of a driver that is a component.
 pub const DRIVERS: &str = "drivers/";
+/// Before the name of a driver: what it used of what it was granted.
+pub const USES: &str = "uses/";
 /// Before the type and the name of a resource.
 pub const RESOURCES: &str = "resources/";
 /// Before the id of a run: its head.
@@ -39,6 +41,12 @@ pub fn pipeline(name: &str) -> String {
 #[must_use]
 pub fn driver(name: &str) -> String {
     format!("{DRIVERS}{name}")
+}
+
+/// What a driver used of what it was granted.
+#[must_use]
+pub fn uses(driver: &str) -> String {
+    format!("{USES}{driver}")
 }
 
 /// Before the names of the resources of one type.

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod border;
+#[cfg(test)]
 mod chaos;
 #[cfg(test)]
 mod cli;
@@ -12,6 +14,8 @@ mod component;
 mod conformance;
 #[cfg(test)]
 mod end_to_end;
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod library;
 #[cfg(test)]

@@ -16,8 +16,9 @@ pub fn contracts() -> impl Iterator<Item = &'static str> {
 /// The interface of every version, without it.
 const RECONCILER: &str = "conveyor:driver/reconciler@";
 /// What a component may import, each name without the last part of its version: as wasmtime does, any patch release will
-/// do. The WASI interfaces are those that `wasmtime_wasi::p2` links.
-const OFFERED: [&str; 29] = [
+/// do. The WASI interfaces are those that `wasmtime_wasi::p2` links and, of `wasmtime_wasi_http`, those
+/// of a client.
+const OFFERED: [&str; 31] = [
     "conveyor:driver/driver-types@0.1",
     "conveyor:driver/host-log@0.1",
     "wasi:cli/environment@0.2",
@@ -34,6 +35,8 @@ const OFFERED: [&str; 29] = [
     "wasi:clocks/wall-clock@0.2",
     "wasi:filesystem/preopens@0.2",
     "wasi:filesystem/types@0.2",
+    "wasi:http/outgoing-handler@0.2",
+    "wasi:http/types@0.2",
     "wasi:io/error@0.2",
     "wasi:io/poll@0.2",
     "wasi:io/streams@0.2",
@@ -261,8 +264,8 @@ fn listed(names: &[String]) -> String {
 /// Advice for what the usual toolchains import without being asked.
 fn hint(imports: &[String]) -> &'static str {
     if imports.iter().any(|import| import.starts_with("wasi:http/")) {
-        "; drivers have no network in this version: build without HTTP, for instance with `jco componentize --disable \
-         http --disable fetch-event`"
+        "; drivers send requests and serve none: build without the export of a server, for instance with `jco \
+         componentize --disable fetch-event`"
     } else {
         ""
     }

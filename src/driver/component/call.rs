@@ -1,5 +1,7 @@
 //! One call of a component, from the request to the result.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 use wasmtime::{Engine, Store};
@@ -27,13 +29,20 @@ pub(super) async fn call(
     let secrets = granted.secrets.clone();
     let output = Output::new(request.log.clone(), limits, secrets.clone());
     let deadline = Instant::now() + limits.wall_time;
-    let mut store = store(engine, State::new(output.clone(), limits, granted)?, limits);
+    let granted = Arc::new(granted);
+    let mut store = store(engine, State::new(output.clone(), limits, granted.clone())?, limits);
     // The guest yields on every tick of the epoch, and a guest that waits in a host call is a future like any other: so
     // this ends both.
-    let outcome = match timeout_at(deadline, invoke(&mut store, compiled, &input)).await {
+    let ended = tokio::select! {
+        biased;
+        ended = timeout_at(deadline, invoke(&mut store, compiled, &input)) => ended.map_err(|_| None),
+        outgrown = granted.outgrown() => Err(Some(outgrown)),
+    };
+    let outcome = match ended {
         Ok(Ok(answer)) => answer.map_err(Failure::from).and_then(|answer| accept(answer, limits)),
         Ok(Err(error)) => Err(trap::failure(&error, &store.data().budget, limits, &output)),
-        Err(_) => Err(Failure::OutOfBudget(format!("time: more than {} ms", limits.wall_time.as_millis()))),
+        Err(Some(outgrown)) => Err(Failure::OutOfBudget(outgrown)),
+        Err(None) => Err(Failure::OutOfBudget(format!("time: more than {} ms", limits.wall_time.as_millis()))),
     };
     drop(store);
     output.finish();

@@ -9,6 +9,7 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use super::admission::Refused;
 use super::bindings::DriverPre;
 use super::bindings::conveyor::driver::host_log;
+use super::border;
 use super::state::State;
 
 /// A compiled and linked component. Cheap to clone.
@@ -25,6 +26,7 @@ impl fmt::Debug for Compiled {
 pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    border::link(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     host_log::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)

@@ -164,6 +164,11 @@ impl ComponentHost {
         self.compiled(digest).await.map(drop)
     }
 
+    /// The folder of the scratch folders of runs; none if everything is in memory.
+    pub(in super::super) fn scratch(&self) -> Option<&Path> {
+        self.inner.border.scratch()
+    }
+
     /// Calls a component once. Compiling it and waiting for one's turn do not count as time of the call.
     pub(super) async fn call(
         &self,

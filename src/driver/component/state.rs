@@ -7,7 +7,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::bindings::conveyor::driver::host_log;
-use super::border::{Egress, Granted};
+use super::border::{Egress, Granted, Places};
 use super::limits::{Budget, HANDLES, Limits, RANDOM_BYTES};
 use super::output::Output;
 use crate::driver::{Failure, Level};
@@ -23,19 +23,28 @@ pub(super) struct State {
     egress: Option<Egress>,
     http: WasiHttpCtx,
     table: ResourceTable,
-    granted: Granted,
-    output: Arc<Output>,
+    /// In which folder each open file is.
+    pub(super) places: Places,
+    granted: Arc<Granted>,
+    pub(super) output: Arc<Output>,
     pub(super) budget: Budget,
 }
 
 impl State {
-    pub(super) fn new(output: Arc<Output>, limits: &Limits, granted: Granted) -> Result<Self, Failure> {
+    pub(super) fn new(output: Arc<Output>, limits: &Limits, granted: Arc<Granted>) -> Result<Self, Failure> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES);
         // Folders are opened first, because the call must not begin without them.
         let wasi = granted.has_folders().then(|| wasi(&output, &granted)).transpose()?;
-        let (egress, http) = (None, http());
-        Ok(Self { wasi, egress, http, table, granted, output, budget: Budget::new(limits) })
+        let (egress, http, places) = (None, http(), Places::default());
+        Ok(Self { wasi, egress, http, table, places, granted, output, budget: Budget::new(limits) })
+    }
+}
+
+impl State {
+    /// What the call may reach.
+    pub(super) fn granted(&self) -> &Granted {
+        &self.granted
     }
 }
 

@@ -122,6 +122,17 @@ impl Effective {
         all.collect()
     }
 
+    /// What to say when a folder may not be used like this.
+    #[must_use]
+    pub fn folder_refused(&self, name: &str, access: Access) -> Refusal {
+        let lacks =
+            |(_, grant): &(GrantLevel, &Grant)| named(&grant.folders, name).is_none_or(|folder| folder.access < access);
+        let level = self.levels().find(lacks).map_or(GrantLevel::Driver, |(level, _)| level);
+        let act = if access == Access::Read { "reading" } else { "writing to" };
+        let line = json(&FolderGrant { name: name.to_owned(), access });
+        Refusal { capability: Capability::Folders, level, what: format!("{act} the folder \"{name}\""), line }
+    }
+
     /// The environment variables of the call and their values.
     #[must_use]
     pub fn env(&self) -> Vec<(String, String)> {
@@ -180,12 +191,6 @@ impl Permit {
 }
 
 impl Refusal {
-    /// Something of a kind that the driver was not granted at all.
-    #[must_use]
-    pub fn new(capability: Capability, level: GrantLevel, what: impl Into<String>, line: String) -> Self {
-        Self { capability, level, what: what.into(), line }
-    }
-
     fn place(&self) -> String {
         let list = self.capability;
         match self.level {

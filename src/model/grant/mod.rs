@@ -8,6 +8,8 @@ mod effective;
 mod host;
 mod http;
 mod least;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

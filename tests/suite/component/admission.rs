@@ -76,16 +76,16 @@ fn a_driver_of_another_version_is_told_which_are_supported() {
 #[test]
 fn foreign_imports_are_listed() {
     let foreign = r#"
-        (import "wasi:http/outgoing-handler@0.2.6" "handle" (func $handle))
+        (import "wasi:http/incoming-handler@0.2.6" "handle" (func $handle))
         (import "acme:billing/invoices@1.0.0" "send" (func $send))"#;
     let refusal = refusal(&guest::driver(foreign, "", &format!("(call $handle) (call $send) {}", guest::SUCCEED)));
     assert!(
         refusal.starts_with(
             "the component imports what this host does not offer: acme:billing/invoices@1.0.0, \
-             wasi:http/outgoing-handler@0.2.6; drivers have no network"
+             wasi:http/incoming-handler@0.2.6; drivers send requests and serve none"
         ) || refusal.starts_with(
-            "the component imports what this host does not offer: wasi:http/outgoing-handler@0.2.6, \
-             acme:billing/invoices@1.0.0; drivers have no network"
+            "the component imports what this host does not offer: wasi:http/incoming-handler@0.2.6, \
+             acme:billing/invoices@1.0.0; drivers send requests and serve none"
         ),
         "{refusal}"
     );

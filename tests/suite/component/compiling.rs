@@ -68,7 +68,7 @@ async fn call(folder: &Path, component: Vec<u8>) -> usize {
 async fn call_with(folder: &Path, component: Vec<u8>, config: &Config) -> Result<usize, String> {
     let shelf = Arc::new(Shelf::default());
     let digest = shelf.put(Bytes::from(component)).await.unwrap();
-    let host = ComponentHost::with_artifacts(config, Arc::clone(&shelf) as _, folder).unwrap();
+    let host = ComponentHost::with_data(config, Arc::clone(&shelf) as _, folder.parent().unwrap()).unwrap();
     let driver = ComponentDriver::new(host, "tested", digest);
     driver.reconcile(silent()).await.map_err(|failure| failure.to_string())?;
     Ok(fs::read_dir(folder).unwrap().count())

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use conveyor::blob::{BlobInfo, Blobs, Error, MemoryBlobs};
 use conveyor::config::Config;
 use conveyor::driver::component::{ComponentDriver, ComponentHost};
-use conveyor::driver::{Failure, Line, LogSink, Reconciler, Request};
+use conveyor::driver::{Failure, Line, LogSink, Reconciler, Request, UseLog};
 use conveyor::model::{Digest, DriverResult, Resource, RunId, SharedContext};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -109,6 +109,8 @@ fn request(log: LogSink) -> Request {
         resource,
         context: SharedContext::default(),
         digest: None,
+        grant: None,
+        uses: UseLog::default(),
         log,
     }
 }

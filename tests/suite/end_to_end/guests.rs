@@ -8,17 +8,12 @@ use conveyor::model::{RunStatus, StepStatus};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+use crate::support::guest::built;
 use crate::support::nats::NatsServer;
 use crate::support::server::Server;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn guest(name: &str) -> Vec<u8> {
-    let folder = std::env::var_os("CONVEYOR_GUESTS").map_or_else(|| root().join("plugins/out"), PathBuf::from);
-    let path = folder.join(format!("{name}.wasm"));
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: `make guests` builds it", path.display()))
 }
 
 /// The spec of a resource: the lock file, every package under the MIT licence, and a policy.
@@ -43,7 +38,7 @@ async fn submit(server: &Server, name: &str, pipeline: &str, spec: Value) -> Str
 async fn prepare(server: &Server, drivers: &[&str], pipeline: &str, steps: &[&str]) {
     server.define("lockfile").await;
     for name in drivers {
-        let (status, answer) = server.put_bytes(&format!("/drivers/{name}?resources=lockfile"), guest(name)).await;
+        let (status, answer) = server.put_bytes(&format!("/drivers/{name}?resources=lockfile"), built(name)).await;
         assert!(status.is_success(), "{answer}");
     }
     let steps: Vec<Value> = steps.iter().map(|driver| json!({ "driver": driver })).collect();

@@ -6,6 +6,7 @@ mod cli;
 mod cluster;
 mod doctor;
 mod faults;
+mod grants;
 mod groups;
 mod guests;
 mod in_process;

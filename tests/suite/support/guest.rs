@@ -34,6 +34,13 @@ pub const PRINT: &str = r"
     (func $complain (param $text i32) (param $length i32)
       (call $write (call $stderr) (local.get $text) (local.get $length) (i32.const 1280)))";
 
+/// The example driver `name`, built from its sources.
+pub fn built(name: &str) -> Vec<u8> {
+    let sources = || Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/out");
+    let path = std::env::var_os("CONVEYOR_GUESTS").map_or_else(sources, PathBuf::from).join(format!("{name}.wasm"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: `make guests` builds it", path.display()))
+}
+
 /// A component of the world `guest` around a core module.
 pub fn component(core_wat: &str) -> Vec<u8> {
     component_of("guest", core_wat)

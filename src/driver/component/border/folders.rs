@@ -1,6 +1,7 @@
 //! The folders of one call.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::filesystem::FsPerms;
@@ -9,6 +10,13 @@ use super::Border;
 use crate::driver::{Failure, Request};
 use crate::folder;
 use crate::model::{Access, FolderGrant, SCRATCH};
+
+/// How often the size of a scratch folder is looked at while a call may write to it.
+const LOOK: Duration = Duration::from_millis(100);
+/// How deep folders in it may be nested. Beyond some thousand, paths are longer than the system takes.
+const DEPTH: usize = 64;
+/// The bytes of a block of the disk.
+const BLOCK: u64 = 4 << 10;
 
 /// A folder that the guest finds as `/NAME`.
 #[derive(Debug, Clone)]
@@ -68,13 +76,42 @@ pub(super) fn open(mounts: &[Mount], builder: &mut WasiCtxBuilder) -> Result<(),
     Ok(())
 }
 
-/// The bytes of all files below a folder; what goes away meanwhile does not count. Links are not followed.
-pub(in super::super) fn size(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
-    let sizes = entries.flatten().map(|entry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => size(&entry.path()),
-        Ok(metadata) => metadata.len(),
-        Err(_) => 0,
-    });
-    sizes.fold(0, u64::saturating_add)
+/// Ends when the scratch folder among `mounts` has more than `most` bytes or is nested too deep, and says so; never, if
+/// the guest cannot write to one. WASI knows no quota, so this looks now and then.
+pub(super) async fn outgrown(mounts: &[Mount], most: u64) -> String {
+    let scratch = mounts.iter().find(|mount| mount.name == SCRATCH && mount.access == Access::ReadWrite);
+    let Some(scratch) = scratch else { return std::future::pending().await };
+    loop {
+        let (path, began) = (scratch.path.clone(), Instant::now());
+        let measured = tokio::task::spawn_blocking(move || measure(path, most)).await;
+        if let Ok(Err(outgrown)) = measured {
+            return format!("scratch: {outgrown}");
+        }
+        // Looking must not become the work of the host either.
+        tokio::time::sleep(LOOK.max(began.elapsed() * 10)).await;
+    }
+}
+
+/// Looks at all below a folder, what goes away meanwhile apart; links are not followed. An entry takes a block of the disk
+/// even when it is empty.
+fn measure(folder: PathBuf, most: u64) -> Result<(), String> {
+    let mut bytes = 0_u64;
+    let mut folders = vec![(folder, 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        if depth > DEPTH {
+            return Err(format!("folders are nested deeper than {DEPTH}"));
+        }
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        for entry in entries {
+            let Ok(metadata) = entry.metadata() else { continue };
+            bytes = bytes.saturating_add(metadata.len().next_multiple_of(BLOCK).max(BLOCK));
+            if bytes > most {
+                return Err(format!("more than {most} bytes, the most that capabilities.scratch_bytes allows"));
+            }
+            if metadata.is_dir() {
+                folders.push((entry.path(), depth + 1));
+            }
+        }
+    }
+    Ok(())
 }

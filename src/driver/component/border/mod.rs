@@ -7,24 +7,28 @@
 mod body;
 mod connect;
 mod egress;
+mod files;
 mod folders;
+mod noted;
 mod resolve;
 mod secrets;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use tokio_rustls::rustls::ClientConfig;
 use wasmtime_wasi::WasiCtxBuilder;
 
 pub(super) use egress::Egress;
+pub(super) use files::Places;
+pub(super) use noted::link;
 pub use resolve::{Resolver, SystemResolver};
 pub(super) use secrets::Secrets;
 
 use super::output::Output;
 use crate::config::Capabilities;
-use crate::driver::{Failure, Request, UseLog};
-use crate::model::{Effective, Grant, Invalid, RunId};
+use crate::driver::{Failure, Level, Request, UseLog};
+use crate::model::{Access, Effective, Grant, Invalid, RunId, Used};
 use folders::Mount;
 
 /// What all calls of a host have in common.
@@ -73,6 +77,11 @@ impl Border {
         Ok(Granted { border: self.clone(), effective: Arc::new(effective), mounts, env, secrets, run, uses })
     }
 
+    /// The folder of the scratch folders.
+    pub(super) fn scratch(&self) -> Option<&Path> {
+        self.scratch.as_deref()
+    }
+
     fn tls(&self) -> Result<Arc<ClientConfig>, String> {
         self.tls.get_or_init(|| connect::tls(self.config.roots.as_deref())).clone()
     }
@@ -86,6 +95,36 @@ impl Granted {
             builder.env(variable, placeholder);
         }
         folders::open(&self.mounts, builder)
+    }
+
+    /// The guest asked for its variables.
+    pub(super) fn note_env(&self) {
+        let secrets = self.secrets.variables().map(|(variable, _)| variable);
+        let names = self.env.iter().map(|(name, _)| name.as_str());
+        let names = names.filter(|name| !secrets.clone().any(|one| one == *name));
+        for name in names {
+            self.uses.note(Used::Env { name: name.to_owned() }, false, self.run);
+        }
+    }
+
+    /// The guest did something in a folder, or failed to. A failure to write is a refusal where writing is not granted; any
+    /// other is between the guest and the file.
+    pub(super) async fn note_file(&self, name: &str, access: Access, failed: bool, output: &Output) {
+        let granted = self.mounts.iter().find(|mount| mount.name == name).map(|mount| mount.access);
+        let refused = failed && granted.is_none_or(|granted| granted < access);
+        if failed && !refused {
+            return;
+        }
+        self.uses.note(Used::Folders { name: name.to_owned(), access }, refused, self.run);
+        if refused {
+            let refusal = self.effective.folder_refused(name, access);
+            output.log(Level::Warn, &format!("refused: {refusal}")).await;
+        }
+    }
+
+    /// Ends when the run's scratch folder is larger than it may be, and says so.
+    pub(super) async fn outgrown(&self) -> String {
+        folders::outgrown(&self.mounts, self.border.config.scratch_bytes).await
     }
 
     /// Whether anything must be opened before the guest runs.

@@ -52,7 +52,7 @@ impl Secrets {
     }
 
     /// The variables that hold the placeholders.
-    pub(super) fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(super) fn variables(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         self.0.iter().map(|secret| (secret.variable.as_str(), secret.placeholder.as_str()))
     }
 
