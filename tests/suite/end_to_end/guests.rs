@@ -1,6 +1,6 @@
 //! The example drivers, built from their sources, over this project's own lock file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use conveyor::catalog::RunView;

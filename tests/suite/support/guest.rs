@@ -3,6 +3,8 @@
 //! [`driver`] wraps what is special of a guest in what all have in common; the functions below it are the guests that
 //! more than one test needs.
 
+use std::path::{Path, PathBuf};
+
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
