@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::Value;
 
+use super::driver_version::{self, Remark, Rollback};
 use super::noun::Noun;
 use super::output::{self, Action, Column, Format};
 use super::{Context, Error, Exit};
@@ -36,6 +37,8 @@ pub enum Driver {
         /// The types of resource it acts on, separated by commas.
         #[arg(long, value_name = "TYPE,...", value_delimiter = ',', required = true)]
         resources: Vec<String>,
+        #[command(flatten)]
+        remark: Remark,
     },
     /// Show all drivers, remote ones that are connected included.
     List,
@@ -44,6 +47,13 @@ pub enum Driver {
         /// The driver's name.
         name: String,
     },
+    /// Show the versions of a driver that is a component, newest first.
+    Versions {
+        /// The driver's name.
+        name: String,
+    },
+    /// Make an earlier version of a driver its newest.
+    Rollback(Rollback),
     /// Delete a driver that is a component.
     Delete {
         /// The driver's name.
@@ -53,17 +63,20 @@ pub enum Driver {
 
 pub(super) async fn run(driver: &Driver, context: &Context) -> Result<Exit, Error> {
     match driver {
-        Driver::Push { file, name, resources } => push(context, file, name, &resources.join(",")).await,
+        Driver::Push { file, name, resources, remark } => push(context, file, name, &resources.join(","), remark).await,
+        Driver::Versions { name } => driver_version::versions(name, context).await,
+        Driver::Rollback(rollback) => driver_version::rollback(rollback, context).await,
         Driver::List => DRIVERS.list(context).await,
         Driver::Get { name } => DRIVERS.get(context, name).await,
         Driver::Delete { name } => DRIVERS.delete(context, name).await,
     }
 }
 
-async fn push(context: &Context, file: &Path, name: &str, resources: &str) -> Result<Exit, Error> {
+async fn push(context: &Context, file: &Path, name: &str, resources: &str, remark: &Remark) -> Result<Exit, Error> {
     let unreadable = |source| Error::File { file: file.display().to_string(), source };
     let bytes = tokio::fs::read(file).await.map_err(unreadable)?;
-    let answer = context.client.upload(&["drivers", name], &[("resources", resources)], bytes).await?;
+    let [who, note] = remark.query();
+    let answer = context.client.upload(&["drivers", name], &[("resources", resources), who, note], bytes).await?;
     if context.output.format == Format::Json {
         output::value(&answer.body)?;
         return Ok(Exit::Ok);
