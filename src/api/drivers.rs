@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Params, Payload, Raw, Segments};
 use super::{Items, State};
-use crate::catalog::{Code, DriverUse, DriverView, Error};
+use crate::catalog::{Code, DriverUse, DriverView, Error, Upload};
 use crate::model::{DriverMessage, Grant};
 
 /// What a component acts on.
@@ -24,6 +24,12 @@ pub struct UploadQuery {
     /// What the driver may do, a grant as JSON, in force together with the component. Default what it may do already, or
     /// nothing.
     pub grant: Option<String>,
+    /// Who uploads; kept with the version.
+    #[serde(default)]
+    pub who: String,
+    /// Why; kept with the version.
+    #[serde(default)]
+    pub note: String,
 }
 
 /// Uploads a component as a driver: the body is the component's bytes. 201 if the driver is new, 200 if it is replaced.
@@ -40,7 +46,8 @@ pub async fn upload(
     let types: Vec<String> = types.map(str::to_owned).collect();
     let grant = query.grant.as_deref().map(serde_json::from_str::<Grant>).transpose();
     let grant = grant.map_err(|error| Error::new(Code::Invalid, format!("grant: {error}")))?;
-    let (view, created) = state.catalog.upload_granted_driver(&name, &types, grant, bytes).await?;
+    let upload = Upload { who: query.who, note: query.note, grant };
+    let (view, created) = state.catalog.upload_version(&name, &types, bytes, &upload).await?;
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(view)))
 }
 

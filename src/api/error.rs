@@ -37,18 +37,17 @@ impl ApiError {
 impl From<catalog::Error> for ApiError {
     fn from(error: catalog::Error) -> Self {
         let status = match error.code {
-            Code::Invalid
-            | Code::SpecInvalid
-            | Code::PipelineMismatch
-            | Code::DriverMismatch
-            | Code::NotGranted => StatusCode::BAD_REQUEST,
+            Code::Invalid | Code::SpecInvalid | Code::PipelineMismatch | Code::DriverMismatch | Code::NotGranted => {
+                StatusCode::BAD_REQUEST
+            }
             Code::DefinitionNotFound
             | Code::PipelineNotFound
             | Code::ResourceNotFound
             | Code::RunNotFound
             | Code::StepNotFound
             | Code::ResultNotFound
-            | Code::DriverNotFound => StatusCode::NOT_FOUND,
+            | Code::DriverNotFound
+            | Code::VersionNotFound => StatusCode::NOT_FOUND,
             Code::DefinitionExists
             | Code::DefinitionInUse
             | Code::ResourceExists

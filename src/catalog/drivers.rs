@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::{Catalog, Code, Error};
 use crate::bus::{Message, Place, subject};
-use crate::model::{Digest, Driver, DriverMessage, Grant, check_driver_name, check_name};
+use crate::model::{Digest, Driver, DriverMessage, DriverVersion, Grant, check_driver_name, check_name};
 use crate::store::{self, List, Write, keys};
 
 /// How long an upload or a removal waits for the driver's place.
@@ -57,32 +57,46 @@ pub struct DriverView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub uploaded_at: Option<Timestamp>,
+    /// The number of the component's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+}
+
+/// What is said with an upload, besides the bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Upload {
+    /// Who uploads, as they call themselves; at most 4,096 bytes.
+    pub who: String,
+    /// Why; at most 4,096 bytes.
+    pub note: String,
+    /// What the driver may do from now on, if that changes; in force together with the component.
+    pub grant: Option<Grant>,
 }
 
 impl Catalog {
     /// Accepts a component as a driver, in place of an earlier one of the same name, whose grant it keeps. The answer also
-    /// says whether it is new.
+    /// says whether the driver is new.
     pub async fn upload_driver(
         &self,
         name: &str,
         resources: &[String],
         bytes: Bytes,
     ) -> Result<(DriverView, bool), Error> {
-        self.upload_granted_driver(name, resources, None, bytes).await
+        self.upload_version(name, resources, bytes, &Upload::default()).await
     }
 
-    /// The same with a grant, which takes effect together with the component; without one, the driver keeps the grant that
-    /// it has.
-    pub async fn upload_granted_driver(
+    /// The same, with what is said of the version and of the driver.
+    pub async fn upload_version(
         &self,
         name: &str,
         resources: &[String],
-        grant: Option<Grant>,
         bytes: Bytes,
+        upload: &Upload,
     ) -> Result<(DriverView, bool), Error> {
         check_driver_name("driver", name)?;
+        upload.check()?;
         check_types(resources)?;
-        grant.as_ref().map_or(Ok(()), |grant| self.check_grant(grant))?;
+        upload.grant.as_ref().map_or(Ok(()), |grant| self.check_grant(grant))?;
         let before = store::read::<Driver>(self.store.as_ref(), &keys::driver(name)).await?;
         if before.is_none() {
             self.check_new(name).await?;
@@ -90,19 +104,20 @@ impl Catalog {
         let inspection = self.host.admit(bytes.clone()).await?;
         // The bytes are durable before anything names them.
         let digest = self.blobs.put(bytes).await?;
-        let driver = Driver {
-            name: name.to_owned(),
-            resources: resources.to_vec(),
+        let version = DriverVersion {
+            version: 0,
             digest,
+            resources: resources.to_vec(),
             size: inspection.size,
             wit_version: inspection.wit_version,
             imports: inspection.imports,
-            grant: grant.clone().unwrap_or_default(),
             uploaded_at: self.clock.now(),
+            who: upload.who.clone(),
+            note: upload.note.clone(),
         };
-        let driver = self.write_driver(driver, grant.is_none()).await?;
+        let (driver, is_new) = self.put_version(name, version, upload.grant.clone()).await?;
         self.until_place(name, true).await;
-        Ok((self.component_view(driver), before.is_none()))
+        Ok((self.component_view(driver), is_new))
     }
 
     /// All drivers, by name: components, and remote ones that hold a place.
@@ -134,7 +149,11 @@ impl Catalog {
             let text = format!("driver \"{name}\" is remote: stop its program, nothing of it is stored here");
             return Err(Error::new(Code::DriverIsRemote, text));
         }
-        self.store.transact(vec![Write::delete(keys::driver(name)), Write::delete(keys::uses(name))]).await?;
+        let deleted =
+            self.store.transact(vec![Write::delete(keys::driver(name)), Write::delete(keys::uses(name))]).await?;
+        if let Err(error) = self.remove_written(&keys::driver_versions(name), deleted).await {
+            tracing::warn!(driver = name, %error, "old versions of a deleted driver stay");
+        }
         self.until_place(name, false).await;
         Ok(())
     }
@@ -179,7 +198,7 @@ impl Catalog {
         Ok(())
     }
 
-    fn component_view(&self, driver: Driver) -> DriverView {
+    pub(super) fn component_view(&self, driver: Driver) -> DriverView {
         DriverView {
             connected: self.bus.places().borrow().contains_key(&driver.name),
             kind: DriverKind::Component,
@@ -191,6 +210,7 @@ impl Catalog {
             imports: Some(driver.imports),
             grant: Some(driver.grant),
             uploaded_at: Some(driver.uploaded_at),
+            version: Some(driver.version),
         }
     }
 }
@@ -227,10 +247,11 @@ fn remote_view(name: &str, place: &Place) -> DriverView {
         imports: None,
         grant: None,
         uploaded_at: None,
+        version: None,
     }
 }
 
-fn not_found(name: &str) -> Error {
+pub(super) fn not_found(name: &str) -> Error {
     let text =
         format!("no driver \"{name}\": neither was a component of this name uploaded nor is a remote driver connected");
     Error::new(Code::DriverNotFound, text)

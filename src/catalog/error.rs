@@ -49,6 +49,8 @@ pub enum Code {
     DriverMismatch,
     /// A step needs what its driver was not granted.
     NotGranted,
+    /// The driver has no such version.
+    VersionNotFound,
     /// The component cannot be accepted.
     ComponentRefused,
     /// The idempotency key was used for another request.
@@ -88,6 +90,7 @@ impl Code {
             Self::DriverIsRemote => "driver_is_remote",
             Self::DriverMismatch => "driver_mismatch",
             Self::NotGranted => "not_granted",
+            Self::VersionNotFound => "version_not_found",
             Self::ComponentRefused => "component_refused",
             Self::IdempotencyConflict => "idempotency_conflict",
             Self::Conflict => "conflict",

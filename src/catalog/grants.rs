@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Catalog, Code, Error};
-use crate::model::{Driver, EnvGrant, Grant, Invalid, Use, Uses, check_driver_name};
+use crate::model::{EnvGrant, Grant, Invalid, Use, Uses};
 use crate::store::{self, Write, keys};
 
 /// How often a lost compare-and-swap is tried again.
@@ -94,47 +94,17 @@ impl Catalog {
         }
         Ok(())
     }
-
-    /// Writes what was uploaded. The grant that the driver has at this moment is kept, unless another came with it.
-    pub(super) async fn write_driver(&self, mut driver: Driver, keep: bool) -> Result<Driver, Error> {
-        let key = keys::driver(&driver.name);
-        for _ in 0..TRIES {
-            let before = store::read::<Driver>(self.store.as_ref(), &key).await?;
-            let write = |driver: &Driver| Ok::<_, Error>(Write::put(key.clone(), store::encode(driver)?));
-            let writes = match &before {
-                None => vec![write(&driver)?.if_absent(), Write::delete(keys::uses(&driver.name))],
-                Some((known, revision)) => {
-                    if keep {
-                        driver.grant.clone_from(&known.grant);
-                    }
-                    vec![write(&driver)?.if_revision(*revision)]
-                }
-            };
-            match self.store.transact(writes).await {
-                Err(store::Error::Conflict { .. }) => {}
-                written => return Ok(written.map(|_| driver)?),
-            }
-        }
-        Err(busy(&driver.name))
-    }
-
-    async fn component(&self, name: &str) -> Result<(Driver, store::Revision), Error> {
-        check_driver_name("driver", name)?;
-        if let Some(found) = store::read(self.store.as_ref(), &keys::driver(name)).await? {
-            return Ok(found);
-        }
-        // The same answer as for any driver that is not there, or that it is remote.
-        self.driver(name).await?;
-        let text = format!("driver \"{name}\" is remote: it is granted nothing here, and does what its machine lets it");
-        Err(Error::new(Code::DriverIsRemote, text))
-    }
 }
 
 fn check_variable(index: usize, env: &EnvGrant, offered: &[EnvGrant]) -> Result<(), Error> {
     let path = format!("grant.env[{index}]");
     let covering = offered.iter().find(|offered| offered.name == env.name || offered.covers(&env.name));
     let Some(covering) = covering else {
-        return Err(unknown(&format!("env[{index}]"), &env.name, offered.iter().map(|env| env.name.as_str()).collect()));
+        return Err(unknown(
+            &format!("env[{index}]"),
+            &env.name,
+            offered.iter().map(|env| env.name.as_str()).collect(),
+        ));
     };
     if env.value.is_none() && covering.value.is_none() && !env.name.ends_with('*') {
         let problem = format!("\"{}\" has no value: give one, or define it in capabilities.env", env.name);

@@ -61,8 +61,11 @@ fn check_type(path: &str, step: &Step, driver: &Driver, resource: &str) -> Resul
 /// A step that says what it needs must find some of each kind in its driver's grant.
 fn check_kinds(path: &str, step: &Step, driver: &Driver) -> Result<(), Error> {
     let Some(needed) = &step.grant else { return Ok(()) };
-    let missing: Vec<&str> =
-        kinds(needed).into_iter().zip(kinds(&driver.grant)).filter_map(|(needed, has)| (needed.1 && !has.1).then_some(needed.0)).collect();
+    let missing: Vec<&str> = kinds(needed)
+        .into_iter()
+        .zip(kinds(&driver.grant))
+        .filter_map(|(needed, has)| (needed.1 && !has.1).then_some(needed.0))
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -113,8 +116,9 @@ fn wider(path: &str, step: &Step, driver: &str, effective: &Effective) -> Vec<St
             missing.push(format!("secret {}", secret.name));
         }
     }
-    let text =
-        |what| format!("{path}.grant: step \"{}\" names the {what}, which driver \"{driver}\" was not granted", step.id);
+    let text = |what| {
+        format!("{path}.grant: step \"{}\" names the {what}, which driver \"{driver}\" was not granted", step.id)
+    };
     missing.into_iter().map(text).collect()
 }
 

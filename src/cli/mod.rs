@@ -9,6 +9,8 @@ pub mod client;
 mod definition;
 mod doctor;
 mod driver;
+mod driver_grant;
+mod driver_version;
 mod error;
 mod exit;
 pub mod follow;

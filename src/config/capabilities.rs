@@ -105,13 +105,17 @@ impl Capabilities {
     /// The maximum as a grant.
     #[must_use]
     pub fn maximum(&self) -> Grant {
-        let mut folders: Vec<FolderGrant> =
-            self.folders.iter().map(|(name, folder)| FolderGrant { name: name.clone(), access: folder.access }).collect();
+        let mut folders: Vec<FolderGrant> = self
+            .folders
+            .iter()
+            .map(|(name, folder)| FolderGrant { name: name.clone(), access: folder.access })
+            .collect();
         if self.scratch {
             folders.push(FolderGrant { name: SCRATCH.to_owned(), access: Access::ReadWrite });
         }
         let secrets = self.secrets.iter();
-        let secrets = secrets.map(|(name, secret)| SecretGrant { name: name.clone(), env: None, to: secret.to.clone() });
+        let secrets =
+            secrets.map(|(name, secret)| SecretGrant { name: name.clone(), env: None, to: secret.to.clone() });
         Grant { http: self.http.clone(), folders, env: self.env.clone(), secrets: secrets.collect() }
     }
 

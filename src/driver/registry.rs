@@ -57,14 +57,8 @@ impl Manager {
             tasks.spawn(worker.run(Some(sender.clone()), stop.clone()));
         }
         let running = HashMap::new();
-        let follower = Follower {
-            parts: parts.clone(),
-            host,
-            tasks: tasks.clone(),
-            running,
-            starting: Some(sender),
-            recorder,
-        };
+        let follower =
+            Follower { parts: parts.clone(), host, tasks: tasks.clone(), running, starting: Some(sender), recorder };
         tasks.spawn(follower.run(stop.clone()));
         tasks.close();
         Self { tasks, starting, recording, last }

@@ -1,6 +1,7 @@
 //! The messages that carry a run's effects. Pure: record in, message out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -11,7 +12,9 @@ use super::data::Loaded;
 use super::machine::{Belt, Effect, Limits};
 use crate::bus::{self, Place, subject};
 use crate::config;
-use crate::model::{CancelSignal, Digest, DriverMessage, Grant, PipelineEvent, Resource, Run, StepRecord, StepResult, keys};
+use crate::model::{
+    CancelSignal, Digest, DriverMessage, Grant, PipelineEvent, Resource, Run, StepRecord, StepResult, keys,
+};
 
 /// What the core may know of the world: the time, and the places of drivers for resources of a type.
 #[must_use]
@@ -40,15 +43,13 @@ pub fn message(run: &Run, effect: &Effect) -> Result<Option<bus::Message>, serde
             let subject = subject::driver(&record.driver, &run.input.resource.resource);
             let id = dispatch_id(run, &record.id, *attempt, *dispatch);
             let grant = run.policy(*step).and_then(|policy| policy.grant.clone());
-            let address =
-                Address { subject, id, step: &record.id, attempt: *attempt, record: Some(record), grant };
+            let address = Address { subject, id, step: &record.id, attempt: *attempt, record: Some(record), grant };
             driver_message(run, &address).map(Some)
         }
         Effect::Broadcast => {
             let subject = subject::resources(&run.input.resource.resource);
             let id = dispatch_id(run, keys::EVERY_DRIVER, 1, 1);
-            let address =
-                Address { subject, id, step: keys::EVERY_DRIVER, attempt: 1, record: None, grant: None };
+            let address = Address { subject, id, step: keys::EVERY_DRIVER, attempt: 1, record: None, grant: None };
             driver_message(run, &address).map(Some)
         }
     }
@@ -134,7 +135,7 @@ fn payload(run: &Run, address: &Address<'_>) -> Resource {
 }
 
 fn pinned(run: &Run, step: &str) -> BTreeMap<String, Digest> {
-    let addressed = |record: &&StepRecord| step == keys::EVERY_DRIVER || record.id == step;
+    let addressed = |record: &&Arc<StepRecord>| step == keys::EVERY_DRIVER || record.id == step;
     let digests =
         run.steps.iter().filter(addressed).filter_map(|record| Some((&record.driver, record.digest.as_ref()?)));
     digests.map(|(driver, digest)| (driver.clone(), digest.clone())).collect()

@@ -24,7 +24,7 @@ mod usage;
 pub use blob_ref::BlobRef;
 pub use concurrency::{Concurrency, Group, OnConflict, RunGroup};
 pub use definition::ResourceDefinition;
-pub use driver::{Digest, DigestError, Driver};
+pub use driver::{Digest, DigestError, Driver, DriverVersion};
 pub use expression::{Expression, ExpressionError, MAX_EXPRESSION, Scope, shown};
 pub use grant::{
     Access, AnyPort, Capability, Destination, Effective, EnvGrant, FolderGrant, Grant, GrantLevel, Host, HostError,
@@ -41,8 +41,8 @@ pub use policy::{Approval, Backoff, Cause, Retry};
 pub use resource::Resource;
 pub use run::{DriverResult, Halt, ResourceEvent, ResourceRef, Run, RunHead, RunId, RunInput, RunStatus};
 pub use step::Step;
-pub use usage::{Use, Used, Uses};
 pub use step_record::{Attempt, FanOut, MatrixItem, StepRecord, StepStatus};
+pub use usage::{Use, Used, Uses};
 
 /// What makes a value of the model unacceptable. The text names the field and the fix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

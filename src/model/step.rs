@@ -86,11 +86,8 @@ impl Step {
         if !self.driver.is_empty() {
             return Err(Invalid::field(format!("{path}.driver"), problem));
         }
-        let others = [
-            ("retry", self.retry.is_some()),
-            ("matrix", self.matrix.is_some()),
-            ("grant", self.grant.is_some()),
-        ];
+        let others =
+            [("retry", self.retry.is_some()), ("matrix", self.matrix.is_some()), ("grant", self.grant.is_some())];
         if let Some((field, _)) = others.into_iter().find(|(_, given)| *given) {
             return Err(Invalid::field(format!("{path}.{field}"), problem));
         }

@@ -125,10 +125,9 @@ impl Use {
             (Used::Http { destination: one, .. }, Used::Http { destination: other, .. }) => place(one, other),
             (Used::Folders { name: one, .. }, Used::Folders { name: other, .. })
             | (Used::Env { name: one }, Used::Env { name: other }) => one == other,
-            (
-                Used::Secrets { name: one, destination: from },
-                Used::Secrets { name: other, destination: to },
-            ) => one == other && place(from, to),
+            (Used::Secrets { name: one, destination: from }, Used::Secrets { name: other, destination: to }) => {
+                one == other && place(from, to)
+            }
             _ => false,
         };
         same && self.refused == other.refused

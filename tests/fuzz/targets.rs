@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use conveyor::driver::component::inspect;
 use conveyor::model::{
-    CancelSignal, Destination, Driver, DriverMessage, DriverReport, Effective, Expression, Grant, Host, HttpGrant, LogLine,
-    Pipeline, PipelineEvent, Resource, ResourceDefinition, Scope, SharedContext, Uses, is_global,
+    CancelSignal, Destination, Driver, DriverMessage, DriverReport, Effective, Expression, Grant, Host, HttpGrant,
+    LogLine, Pipeline, PipelineEvent, Resource, ResourceDefinition, Scope, SharedContext, Uses, is_global,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,15 +44,25 @@ pub fn grant(bytes: &[u8]) {
         step,
     };
     let whole = effective(&grant, None);
-    for url in ["https://api.example.org/v1/x", "http://10.0.0.1:8080/", "https://[fd00::1]/a/../b", "http://a.b:1/%2e%2e"] {
+    for url in
+        ["https://api.example.org/v1/x", "http://10.0.0.1:8080/", "https://[fd00::1]/a/../b", "http://a.b:1/%2e%2e"]
+    {
         let Some(destination) = read("GET", url) else { continue };
         let decided = whole.http(&destination);
         assert_eq!(decided.is_ok(), effective(&grant, Some(grant.clone())).http(&destination).is_ok(), "{url}");
-        assert!(effective(&grant, Some(Grant::default())).http(&destination).is_err(), "a step without grants sends to {url}");
-        assert!(effective(&Grant::default(), None).http(&destination).is_err(), "a driver without grants sends to {url}");
+        assert!(
+            effective(&grant, Some(Grant::default())).http(&destination).is_err(),
+            "a step without grants sends to {url}"
+        );
+        assert!(
+            effective(&Grant::default(), None).http(&destination).is_err(),
+            "a driver without grants sends to {url}"
+        );
         match decided {
             // The maximum names no ranges, so nothing beyond the open internet can be allowed.
-            Ok(permit) => assert!(!permit.allows("10.0.0.1".parse().unwrap()) && permit.allows("1.1.1.1".parse().unwrap())),
+            Ok(permit) => {
+                assert!(!permit.allows("10.0.0.1".parse().unwrap()) && permit.allows("1.1.1.1".parse().unwrap()))
+            }
             Err(refusal) => {
                 let mut cured = grant.clone();
                 cured.http.push(serde_json::from_str(&refusal.line).unwrap());

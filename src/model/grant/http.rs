@@ -227,7 +227,10 @@ impl HttpGrant {
         let addresses = self.addresses.as_deref().unwrap_or_default();
         for (field, length) in [("methods", self.methods.len()), ("addresses", addresses.len())] {
             if length > MAX_LIST {
-                return Err(Invalid::field(format!("{path}.{field}"), format!("{length} entries: {MAX_LIST} is the most")));
+                return Err(Invalid::field(
+                    format!("{path}.{field}"),
+                    format!("{length} entries: {MAX_LIST} is the most"),
+                ));
             }
         }
         if self.methods.is_empty() {
@@ -235,7 +238,8 @@ impl HttpGrant {
         }
         for (index, method) in self.methods.iter().enumerate() {
             if method != "any" && (!is_method(method) || NEVER.contains(&method.as_str())) {
-                let problem = format!("\"{method}\" cannot be granted: methods are written in upper case, such as POST");
+                let problem =
+                    format!("\"{method}\" cannot be granted: methods are written in upper case, such as POST");
                 return Err(Invalid::field(format!("{path}.methods[{index}]"), problem));
             }
         }

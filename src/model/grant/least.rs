@@ -19,12 +19,10 @@ impl Uses {
                     rule.addresses = (!ranges.is_empty()).then_some(ranges);
                     join(&mut least.http, rule);
                 }
-                Used::Folders { name, access } => {
-                    match least.folders.iter_mut().find(|folder| folder.name == *name) {
-                        Some(folder) => folder.access = folder.access.max(*access),
-                        None => least.folders.push(FolderGrant { name: name.clone(), access: *access }),
-                    }
-                }
+                Used::Folders { name, access } => match least.folders.iter_mut().find(|folder| folder.name == *name) {
+                    Some(folder) => folder.access = folder.access.max(*access),
+                    None => least.folders.push(FolderGrant { name: name.clone(), access: *access }),
+                },
                 Used::Env { name } => {
                     let known = granted.env.iter().find(|env| env.name == *name).cloned();
                     least.env.push(known.unwrap_or_else(|| EnvGrant::new(name)));

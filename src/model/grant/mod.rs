@@ -162,7 +162,8 @@ impl Grant {
             ("secrets", self.secrets.iter().map(|secret| secret.name.as_str()).collect()),
         ];
         for (field, names) in lists {
-            let twice = names.iter().enumerate().find(|(index, name)| names.iter().take(*index).any(|one| one == *name));
+            let twice =
+                names.iter().enumerate().find(|(index, name)| names.iter().take(*index).any(|one| one == *name));
             if let Some((index, name)) = twice {
                 let problem = format!("\"{name}\" is there already: name it once");
                 return Err(Invalid::field(format!("{path}.{field}[{index}].name"), problem));
@@ -191,9 +192,10 @@ impl EnvGrant {
             check_variable(&format!("{path}.name"), name)?;
         }
         match &self.value {
-            Some(value) if value.len() > MAX_VALUE || value.contains('\0') => {
-                Err(Invalid::field(format!("{path}.value"), format!("at most {MAX_VALUE} bytes and no NUL are possible")))
-            }
+            Some(value) if value.len() > MAX_VALUE || value.contains('\0') => Err(Invalid::field(
+                format!("{path}.value"),
+                format!("at most {MAX_VALUE} bytes and no NUL are possible"),
+            )),
             _ => Ok(()),
         }
     }

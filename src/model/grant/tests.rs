@@ -25,12 +25,37 @@ fn to(method: &str, url: &str) -> Destination {
 fn a_destination_is_read_in_one_way_only() {
     assert_eq!(to("GET", "https://API.Example.org.:443/a?b#c").to_string(), "GET https://api.example.org/a");
     assert_eq!(to("GET", "http://[::FFFF:1.2.3.4]:81").to_string(), "GET http://[::ffff:1.2.3.4]:81/");
-    for authority in ["", "a b", "1.2.3", "1.2.3.4.5", "0x1", "a.0x1f", "01.2.3.4", "256.1.1.1", "-a.b", "a..b", "a@b", "é.b",
-        "[::1", "::1", "[1.2.3.4]", "[::1%1]", "a:", "a:0", "a:65536", "a:08", "a:+1", "%61", "a/b", "a\\b"]
-    {
+    for authority in [
+        "",
+        "a b",
+        "1.2.3",
+        "1.2.3.4.5",
+        "0x1",
+        "a.0x1f",
+        "01.2.3.4",
+        "256.1.1.1",
+        "-a.b",
+        "a..b",
+        "a@b",
+        "é.b",
+        "[::1",
+        "::1",
+        "[1.2.3.4]",
+        "[::1%1]",
+        "a:",
+        "a:0",
+        "a:65536",
+        "a:08",
+        "a:+1",
+        "%61",
+        "a/b",
+        "a\\b",
+    ] {
         assert!(Destination::read("GET", "https", authority, "/").is_err(), "\"{authority}\"");
     }
-    for (method, scheme, path) in [("CONNECT", "https", "/"), ("get", "https", "/"), ("GET", "ftp", "/"), ("GET", "https", "a")] {
+    for (method, scheme, path) in
+        [("CONNECT", "https", "/"), ("get", "https", "/"), ("GET", "ftp", "/"), ("GET", "https", "a")]
+    {
         assert!(Destination::read(method, scheme, "a.b", path).is_err(), "{method} {scheme} {path}");
     }
 }
@@ -110,7 +135,13 @@ fn an_address_passes_if_it_is_everybodys_or_all_three_grants_name_its_range() {
         (with(json!(["10.0.0.0/8"])), with(json!(["10.0.0.0/8"])), None, "::ffff:10.0.0.1", true),
         // A step that names no ranges leaves those of its driver; one that names some narrows them.
         (with(json!(["10.0.0.0/8"])), with(json!(["10.0.0.0/8"])), Some(without()), "10.0.0.1", true),
-        (with(json!(["10.0.0.0/8"])), with(json!(["10.0.0.0/8"])), Some(with(json!(["10.2.0.0/16"]))), "10.0.0.1", false),
+        (
+            with(json!(["10.0.0.0/8"])),
+            with(json!(["10.0.0.0/8"])),
+            Some(with(json!(["10.2.0.0/16"]))),
+            "10.0.0.1",
+            false,
+        ),
         (with(json!(["fd00::/8"])), with(json!(["fd00::/8"])), None, "fd00::1", true),
     ] {
         let case = format!("{maximum} {driver} {step:?} {address}");
@@ -146,7 +177,8 @@ fn names_are_those_that_all_three_grants_have() {
     ] {
         assert_eq!(all.secret(secret, &to("GET", url)).err().map(|refusal| refusal.level), level, "{secret} {url}");
     }
-    let step = json!({ "folders": [{ "name": "scratch" }], "env": [{ "name": "APP_*" }], "secrets": [{ "name": "token" }] });
+    let step =
+        json!({ "folders": [{ "name": "scratch" }], "env": [{ "name": "APP_*" }], "secrets": [{ "name": "token" }] });
     let narrowed = effective(maximum, driver, Some(step));
     assert_eq!(narrowed.folders(), [FolderGrant { name: "scratch".to_owned(), access: Access::Read }]);
     assert_eq!(narrowed.env(), [("APP_MODE".to_owned(), "fast".to_owned())]);
@@ -173,7 +205,11 @@ fn mistakes_in_a_grant_are_named_by_their_place() {
         let error = grant(value.clone()).validate("grant").expect_err(&value.to_string()).to_string();
         assert!(error.starts_with(place), "{value}: {error}");
     }
-    for unknown in [json!({ "https": [] }), json!({ "http": [{ "host": "127.1" }] }), json!({ "http": [{ "host": "a", "paht": "/" }] })] {
+    for unknown in [
+        json!({ "https": [] }),
+        json!({ "http": [{ "host": "127.1" }] }),
+        json!({ "http": [{ "host": "a", "paht": "/" }] }),
+    ] {
         assert!(serde_json::from_value::<Grant>(unknown.clone()).is_err(), "{unknown}");
     }
     assert!(grant(json!({ "env": [{ "name": "A", "value": "x" }] })).validate_step("grant").is_err());

@@ -49,10 +49,22 @@ fn write(path: &str) -> Value {
 /// Paths that lead out of a folder, or would for a host that does not look.
 fn escapes(folder: &str) -> Vec<String> {
     let inside = [
-        "../outside.txt", "../../etc/passwd", "x/../../outside.txt", "./../outside.txt", "link", "up/outside.txt",
-        "up/../outside.txt", "..", "good-link/../../outside.txt", "up", "mine", "mine-absolute", "mine-up/outside.txt",
+        "../outside.txt",
+        "../../etc/passwd",
+        "x/../../outside.txt",
+        "./../outside.txt",
+        "link",
+        "up/outside.txt",
+        "up/../outside.txt",
+        "..",
+        "good-link/../../outside.txt",
+        "up",
+        "mine",
+        "mine-absolute",
+        "mine-up/outside.txt",
     ];
-    let absolute = ["/etc/passwd", "/proc/self/environ", "/outside.txt", "outside.txt", "../outside.txt", "//etc/passwd"];
+    let absolute =
+        ["/etc/passwd", "/proc/self/environ", "/outside.txt", "outside.txt", "../outside.txt", "//etc/passwd"];
     inside.iter().map(|path| format!("{folder}/{path}")).chain(absolute.map(str::to_owned)).collect()
 }
 
@@ -127,11 +139,18 @@ async fn the_scratch_folder_is_shared_within_a_run_and_with_nobody_else() {
     let (run, other) = (RunId::new(Timestamp::now()), RunId::new(Timestamp::now()));
     assert_eq!(field.acts_of(run, None, json!([write("/scratch/a.txt")])).await.only(), Value::Null);
     assert_eq!(field.acts_of(run, None, json!([read("/scratch/a.txt")])).await.only(), "written");
-    let told = field.acts_of(other, None, json!([
-        read("/scratch/a.txt"),
-        read(&format!("/scratch/../{run}/a.txt")),
-        { "act": "list", "path": "/scratch" },
-    ])).await.told();
+    let told = field
+        .acts_of(
+            other,
+            None,
+            json!([
+                read("/scratch/a.txt"),
+                read(&format!("/scratch/../{run}/a.txt")),
+                { "act": "list", "path": "/scratch" },
+            ]),
+        )
+        .await
+        .told();
     assert!(told[0]["error"].is_string() && told[1]["error"].is_string(), "{told:?}");
     assert_eq!(told[2], json!([]));
     let folder = field.data.path().join("scratch").join(run.to_string());

@@ -71,9 +71,15 @@ async fn the_operator_and_the_step_narrow_what_the_driver_was_granted() {
     field.grant(granted);
     let step = |value: Value| Some(serde_json::from_value::<Grant>(value).unwrap());
     let narrow = json!({ "scheme": "http", "host": "127.0.0.1", "port": "any", "path": "/v2" });
-    for (grant, error) in [(json!({}), true), (json!({ "http": [narrow] }), true), (json!({ "http": [
-        { "scheme": "http", "host": "*", "port": "any", "path": "/v1" }] }), false)]
-    {
+    for (grant, error) in [
+        (json!({}), true),
+        (json!({ "http": [narrow] }), true),
+        (
+            json!({ "http": [
+        { "scheme": "http", "host": "*", "port": "any", "path": "/v1" }] }),
+            false,
+        ),
+    ] {
         let outcome = field.acts_of(run(), step(grant.clone()), acts.clone()).await;
         if error {
             assert!(outcome.error().contains("HttpRequestDenied"), "{grant}: {}", outcome.error());

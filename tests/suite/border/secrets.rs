@@ -51,9 +51,7 @@ async fn a_secret_goes_nowhere_else() {
     let (peer, folder) = (Peer::start().await, tempfile::tempdir().unwrap());
     let field = Field::new(with_secret(folder.path())).await;
     field.grant(granted(&peer));
-    let to = |path: &str, headers: Value| {
-        json!([{ "act": "http", "authority": peer.address.to_string(), "path": path, "headers": headers }])
-    };
+    let to = |path: &str, headers: Value| json!([{ "act": "http", "authority": peer.address.to_string(), "path": path, "headers": headers }]);
     let outcome = field.acts(to("/public", json!({ "x-leak": "${API_TOKEN}" }))).await;
     assert!(outcome.error().contains("HttpRequestDenied"));
     let log = outcome.log();

@@ -15,7 +15,8 @@ use crate::support::server::Server;
 /// A server whose operator lets drivers be granted the loopback addresses, and a secret.
 fn server(folder: &Path) -> Server {
     std::fs::write(folder.join("token"), "s3cr3t-of-the-server").unwrap();
-    let http = json!([{ "scheme": "any", "host": "*", "port": "any", "methods": ["any"], "addresses": ["127.0.0.0/8"] }]);
+    let http =
+        json!([{ "scheme": "any", "host": "*", "port": "any", "methods": ["any"], "addresses": ["127.0.0.0/8"] }]);
     let secrets = json!({ "token": { "file": folder.join("token") } });
     let variables = [
         ("CONVEYOR_CAPABILITIES__HTTP", http.to_string()),
@@ -47,13 +48,19 @@ async fn a_driver_is_granted_what_a_file_says_and_its_use_is_compared_with_it() 
     };
     server.define("app").await;
     let port = peer.address.port();
-    let grant = file("grant.yaml", format!("
+    let grant = file(
+        "grant.yaml",
+        format!(
+            "
 http:
   - {{ scheme: http, host: 127.0.0.1, port: {port}, methods: [GET, POST], addresses: [127.0.0.0/8] }}
   - {{ host: unused.example }}
 folders: [{{ name: scratch, access: read-write }}]
 secrets: [{{ name: token, to: [{{ scheme: http, host: 127.0.0.1, port: {port} }}] }}]
-").as_bytes());
+"
+        )
+        .as_bytes(),
+    );
     let component = file("probe.wasm", &built("probe"));
     run(&["driver", "push", &component, "--name", "probe", "--resources", "app", "--grant", &grant]).ok();
     let (_, driver) = server.get("/drivers/probe").await;
@@ -64,13 +71,18 @@ secrets: [{{ name: token, to: [{{ scheme: http, host: 127.0.0.1, port: {port} }}
 
     server.pipeline("probing", &[("probe", "probe")]).await;
     let authority = peer.address.to_string();
-    let told = tried(&server, "first", json!([
-        { "act": "http", "authority": authority, "path": "/a/b", "headers": { "authorization": "${TOKEN}" } },
-        { "act": "http", "authority": authority, "path": "/a/c" },
-        { "act": "http", "authority": authority, "path": "/a", "method": "PUT" },
-        { "act": "http", "authority": "nobody.example" },
-        { "act": "list", "path": "/scratch" },
-    ])).await;
+    let told = tried(
+        &server,
+        "first",
+        json!([
+            { "act": "http", "authority": authority, "path": "/a/b", "headers": { "authorization": "${TOKEN}" } },
+            { "act": "http", "authority": authority, "path": "/a/c" },
+            { "act": "http", "authority": authority, "path": "/a", "method": "PUT" },
+            { "act": "http", "authority": "nobody.example" },
+            { "act": "list", "path": "/scratch" },
+        ]),
+    )
+    .await;
     assert!(told[0]["body"].as_str().unwrap().contains("authorization: [secret token]"), "{told:?}");
     assert!(told[2]["error"].as_str().unwrap().contains("HttpRequestDenied"), "{told:?}");
     server.counted("conveyor_capability_refused_total", r#"capability="http""#, 2.0).await;
@@ -90,11 +102,16 @@ secrets: [{{ name: token, to: [{{ scheme: http, host: 127.0.0.1, port: {port} }}
     // What is proposed is a file for the command, and enough for the same again.
     let least = file("least.json", usage["least"].to_string().as_bytes());
     run(&["driver", "grant", "probe", &least]).ok();
-    let again = tried(&server, "second", json!([
-        { "act": "http", "authority": authority, "path": "/a/b", "headers": { "authorization": "${TOKEN}" } },
-        { "act": "http", "authority": authority, "path": "/a/b/../../x" },
-        { "act": "list", "path": "/scratch" },
-    ])).await;
+    let again = tried(
+        &server,
+        "second",
+        json!([
+            { "act": "http", "authority": authority, "path": "/a/b", "headers": { "authorization": "${TOKEN}" } },
+            { "act": "http", "authority": authority, "path": "/a/b/../../x" },
+            { "act": "list", "path": "/scratch" },
+        ]),
+    )
+    .await;
     assert_eq!(again[0]["status"], 200, "{again:?}");
     assert!(again[1]["error"].is_string(), "{again:?}");
     assert_eq!(again[2], json!([]));
@@ -136,7 +153,10 @@ async fn a_grant_that_cannot_be_given_is_refused_with_the_place_and_the_fix() {
     server.upload("good", guest::ok()).await;
     for (grant, text) in [
         (json!({ "folders": [{ "name": "work" }] }), "grant.folders[0].name: \"work\" cannot be granted"),
-        (json!({ "secrets": [{ "name": "key", "to": [{ "host": "a.org" }] }] }), "capabilities.secrets of the configuration has token"),
+        (
+            json!({ "secrets": [{ "name": "key", "to": [{ "host": "a.org" }] }] }),
+            "capabilities.secrets of the configuration has token",
+        ),
         (json!({ "secrets": [{ "name": "token" }] }), "grant.secrets[0].to: name the destinations"),
         (json!({ "env": [{ "name": "REGION" }] }), "grant.env[0].value: \"REGION\" has no value"),
         (json!({ "http": [{ "host": "0x7f.1" }] }), "four decimal numbers"),
@@ -147,8 +167,7 @@ async fn a_grant_that_cannot_be_given_is_refused_with_the_place_and_the_fix() {
     }
     let (status, error) = server.put("/drivers/nobody/grants", &json!({})).await;
     assert_eq!((status, error["code"].as_str()), (StatusCode::NOT_FOUND, Some("driver_not_found")));
-    let (status, error) =
-        server.put_bytes("/drivers/good?resources=app&grant=%7B%22x%22%3A1%7D", guest::ok()).await;
+    let (status, error) = server.put_bytes("/drivers/good?resources=app&grant=%7B%22x%22%3A1%7D", guest::ok()).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{error}");
 }
 

@@ -59,7 +59,9 @@ pub(super) fn tls(roots: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
     };
     store.add_parsable_certificates(certificates);
     if store.is_empty() {
-        return Err("there are no certificates to trust: install the system's, or name a file in capabilities.roots".into());
+        return Err(
+            "there are no certificates to trust: install the system's, or name a file in capabilities.roots".into()
+        );
     }
     let provider = Arc::new(crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

@@ -85,7 +85,10 @@ impl WasiHttpHooks for Egress {
         Box::new(async move { call.send(request, options).await })
     }
 
-    fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> wasmtime_wasi_http::p2::bindings::http::types::ErrorCode {
+    fn p2_error_from_hyper(
+        &mut self,
+        error: &hyper::Error,
+    ) -> wasmtime_wasi_http::p2::bindings::http::types::ErrorCode {
         tracing::debug!(%error, "a request of a guest failed");
         wasmtime_wasi_http::p2::bindings::http::types::ErrorCode::HttpProtocolError
     }
@@ -127,8 +130,7 @@ impl Call {
     async fn destination(&self, head: &Parts) -> Result<Destination, Error> {
         let uri = &head.uri;
         let authority = uri.authority().map_or("", http::uri::Authority::as_str);
-        let read =
-            Destination::read(head.method.as_str(), uri.scheme_str().unwrap_or_default(), authority, uri.path());
+        let read = Destination::read(head.method.as_str(), uri.scheme_str().unwrap_or_default(), authority, uri.path());
         match read {
             Ok(destination) => Ok(destination),
             Err(malformed) => {
