@@ -57,9 +57,8 @@ pub fn nest(path: &str, levels: usize) -> Result<Value, String> {
     for _ in 0..levels {
         folder.create_directory_at("x").map_err(|code| code.to_string())?;
         let flags = DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY;
-        folder = folder
-            .open_at(PathFlags::empty(), "x", OpenFlags::DIRECTORY, flags)
-            .map_err(|code| code.to_string())?;
+        folder =
+            folder.open_at(PathFlags::empty(), "x", OpenFlags::DIRECTORY, flags).map_err(|code| code.to_string())?;
     }
     Ok(Value::Null)
 }

@@ -47,7 +47,10 @@ pub fn send(request: &Request) -> Result<Value, String> {
     if request.crowd > 0 {
         return crowd(request);
     }
-    let future = handle(outgoing(request)?, None).map_err(|code| format!("{code:?}"))?;
+    let (outgoing, body) = outgoing(request)?;
+    let future = handle(outgoing, None).map_err(|code| format!("{code:?}"))?;
+    // A body is taken only while the request is under way. What cannot be sent is told by the answer.
+    let sent = write(body, &filled(&request.body));
     future.subscribe().block();
     let response = future.get().ok_or("not ready")?.map_err(|()| "taken")?.map_err(|code| format!("{code:?}"))?;
     let headers: BTreeMap<String, String> = response
@@ -56,14 +59,17 @@ pub fn send(request: &Request) -> Result<Value, String> {
         .into_iter()
         .map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned()))
         .collect();
-    let (text, bytes) = body(&response)?;
+    sent?;
+    let (text, bytes) = body_of(&response)?;
     Ok(json!({ "status": response.status(), "headers": headers, "body": text, "bytes": bytes }))
 }
 
 fn crowd(request: &Request) -> Result<Value, String> {
     let mut futures = Vec::new();
     for _ in 0..request.crowd {
-        futures.push(handle(outgoing(request)?, None).map_err(|code| format!("{code:?}"))?);
+        let (outgoing, body) = outgoing(request)?;
+        futures.push(handle(outgoing, None).map_err(|code| format!("{code:?}"))?);
+        write(body, "")?;
     }
     let mut answers: BTreeMap<String, usize> = BTreeMap::new();
     let mut held = Vec::new();
@@ -81,7 +87,7 @@ fn crowd(request: &Request) -> Result<Value, String> {
     Ok(json!(answers))
 }
 
-fn outgoing(request: &Request) -> Result<OutgoingRequest, String> {
+fn outgoing(request: &Request) -> Result<(OutgoingRequest, OutgoingBody), String> {
     let fields = Fields::new();
     for (name, value) in &request.headers {
         fields.append(name, filled(value).as_bytes()).map_err(|error| format!("{error:?}"))?;
@@ -104,19 +110,21 @@ fn outgoing(request: &Request) -> Result<OutgoingRequest, String> {
     outgoing.set_authority(Some(&request.authority)).map_err(|()| refused("authority"))?;
     outgoing.set_path_with_query(Some(&filled(&request.path))).map_err(|()| refused("path"))?;
     let body = outgoing.body().map_err(|()| refused("body"))?;
-    let text = filled(&request.body);
+    Ok((outgoing, body))
+}
+
+fn write(body: OutgoingBody, text: &str) -> Result<(), String> {
     if !text.is_empty() {
-        let stream = body.write().map_err(|()| refused("body"))?;
+        let stream = body.write().map_err(|()| "the body is refused")?;
         for piece in text.as_bytes().chunks(4096) {
             stream.blocking_write_and_flush(piece).map_err(|error| format!("{error:?}"))?;
         }
     }
-    OutgoingBody::finish(body, None).map_err(|code| format!("{code:?}"))?;
-    Ok(outgoing)
+    OutgoingBody::finish(body, None).map_err(|code| format!("{code:?}"))
 }
 
 /// The beginning of the answer, and how many bytes it has.
-fn body(response: &IncomingResponse) -> Result<(String, usize), String> {
+fn body_of(response: &IncomingResponse) -> Result<(String, usize), String> {
     let body: IncomingBody = response.consume().map_err(|()| "taken")?;
     let stream = body.stream().map_err(|()| "taken")?;
     let (mut text, mut bytes) = (Vec::new(), 0);
