@@ -130,11 +130,12 @@ pub fn messages(bytes: &[u8]) {
     }
 }
 
-/// What was read, if it is one of these; what it is written as means the same.
-fn again<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Option<T> {
+/// What was read, if it is one of these; what it is written as is read again, and then written in the same way.
+fn again<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Option<T> {
     let value = serde_json::from_slice::<T>(bytes).ok()?;
-    let text = serde_json::to_vec(&value).unwrap();
-    assert_eq!(serde_json::from_slice::<T>(&text).unwrap(), value);
+    let text = serde_json::to_string(&value).unwrap();
+    let again = serde_json::from_str::<T>(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    assert_eq!(serde_json::to_string(&again).unwrap(), text);
     Some(value)
 }
 

@@ -13,7 +13,7 @@ use fastrand::Rng;
 use targets::{ALL, Target};
 
 /// Changed inputs for each target; `CONVEYOR_FUZZ` says another number.
-const CHANGES: u64 = 4_000;
+const CHANGES: u64 = 20_000;
 /// Where the seeds begin; `CONVEYOR_FUZZ_SEED` says another number.
 const SEED: u64 = 1;
 /// Pieces that mean something to one of the parsers.
