@@ -125,9 +125,9 @@ impl Builder {
         let clock: SharedClock = Arc::new(SystemClock);
         let Seams { store, bus, blobs, logs } = open(&config, self.memory).await?;
         let host = if self.memory {
-            ComponentHost::new(&config, blobs.clone())?
+            ComponentHost::new(&config, blobs.clone(), &metrics)?
         } else {
-            ComponentHost::with_artifacts(&config, blobs.clone(), &config.data.join("compiled"))?
+            ComponentHost::with_artifacts(&config, blobs.clone(), &metrics, &config.data.join("compiled"))?
         };
         let schemas = Schemas::default();
         let catalog = Catalog { store, bus, blobs, logs, host, clock, metrics, config, schemas };

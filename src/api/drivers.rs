@@ -10,8 +10,8 @@ use utoipa::IntoParams;
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Params, Payload, Raw, Segments};
 use super::{Items, State};
-use crate::catalog::DriverView;
-use crate::model::DriverMessage;
+use crate::catalog::{Code, DriverView, Error};
+use crate::model::{DriverLimits, DriverMessage, LimitsView};
 
 /// What a component acts on.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -21,6 +21,8 @@ pub struct UploadQuery {
     /// The types of resource, separated by commas.
     #[serde(default)]
     pub resources: String,
+    /// The driver's limits as JSON, such as `{"memory_bytes": 134217728}`; without them it keeps those it has.
+    pub limits: Option<String>,
 }
 
 /// Uploads a component as a driver: the body is the component's bytes. 201 if the driver is new, 200 if it is replaced.
@@ -35,7 +37,9 @@ pub async fn upload(
 ) -> Result<(StatusCode, Json<DriverView>), ApiError> {
     let types = query.resources.split(',').map(str::trim).filter(|text| !text.is_empty());
     let types: Vec<String> = types.map(str::to_owned).collect();
-    let (view, created) = state.catalog.upload_driver(&name, &types, bytes).await?;
+    let limits = query.limits.as_deref().map(serde_json::from_str).transpose();
+    let limits = limits.map_err(|error| Error::new(Code::Invalid, format!("limits: {error}")))?;
+    let (view, created) = state.catalog.upload_driver_within(&name, &types, limits, bytes).await?;
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(view)))
 }
 
@@ -51,6 +55,29 @@ pub async fn list(Shared(state): Shared<State>) -> Result<Json<Items<DriverView>
     responses((status = 200, body = DriverView), (status = 404, body = ErrorBody)))]
 pub async fn get(Shared(state): Shared<State>, Segments(name): Segments<String>) -> Result<Json<DriverView>, ApiError> {
     Ok(Json(state.catalog.driver(&name).await?))
+}
+
+/// The limits of a component's calls: its own, those that hold, and the most that the operator allows.
+#[utoipa::path(get, path = "/drivers/{name}/limits", tag = "drivers", params(("name" = String, Path)),
+    responses((status = 200, body = LimitsView), (status = "4XX", body = ErrorBody)))]
+pub async fn limits(
+    Shared(state): Shared<State>,
+    Segments(name): Segments<String>,
+) -> Result<Json<LimitsView>, ApiError> {
+    Ok(Json(state.catalog.limits(&name).await?))
+}
+
+/// Gives a component limits of its own, in place of all earlier ones; what is left out is as for all drivers. They hold for
+/// calls that begin from now on.
+#[utoipa::path(put, path = "/drivers/{name}/limits", tag = "drivers", params(("name" = String, Path)),
+    request_body = DriverLimits,
+    responses((status = 200, body = LimitsView), (status = "4XX", body = ErrorBody)))]
+pub async fn set_limits(
+    Shared(state): Shared<State>,
+    Segments(name): Segments<String>,
+    Payload(limits): Payload<DriverLimits>,
+) -> Result<Json<LimitsView>, ApiError> {
+    Ok(Json(state.catalog.set_limits(&name, limits).await?))
 }
 
 /// Removes a component; its steps wait until a driver of the name is there again.

@@ -113,7 +113,10 @@ fn quick() -> OpenApiRouter<State> {
 
 /// Routes whose bodies are large and take their time.
 fn uploads() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(drivers::upload, drivers::get, drivers::delete))
+    OpenApiRouter::new()
+        .routes(routes!(drivers::upload, drivers::get, drivers::delete))
+        // A component may have to be compiled anew, so that it burns fuel.
+        .routes(routes!(drivers::limits, drivers::set_limits))
 }
 
 /// Routes that stay open.

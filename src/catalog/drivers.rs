@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::{Catalog, Code, Error};
 use crate::bus::{Message, Place, subject};
-use crate::model::{Digest, Driver, DriverMessage, check_driver_name, check_name};
+use crate::model::{BreakerView, Digest, Driver, DriverLimits, DriverMessage, check_driver_name, check_name};
 use crate::store::{self, List, Write, keys};
 
 /// How long an upload or a removal waits for the driver's place.
@@ -54,15 +54,32 @@ pub struct DriverView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub uploaded_at: Option<Timestamp>,
+    /// The bounds of the component's calls that are its own.
+    #[serde(default, skip_serializing_if = "DriverLimits::is_empty")]
+    pub limits: DriverLimits,
+    /// How its calls failed on the node that answers, if the last one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<BreakerView>,
 }
 
 impl Catalog {
-    /// Accepts a component as a driver, in place of an earlier one of the same name. The answer also says whether it is
-    /// new.
+    /// Accepts a component as a driver, in place of an earlier one of the same name, whose limits it keeps. The answer also
+    /// says whether it is new.
     pub async fn upload_driver(
         &self,
         name: &str,
         resources: &[String],
+        bytes: Bytes,
+    ) -> Result<(DriverView, bool), Error> {
+        self.upload_driver_within(name, resources, None, bytes).await
+    }
+
+    /// The same, with these limits in place of earlier ones, if they are given.
+    pub async fn upload_driver_within(
+        &self,
+        name: &str,
+        resources: &[String],
+        limits: Option<DriverLimits>,
         bytes: Bytes,
     ) -> Result<(DriverView, bool), Error> {
         check_driver_name("driver", name)?;
@@ -71,7 +88,10 @@ impl Catalog {
         if before.is_none() {
             self.check_new(name).await?;
         }
-        let inspection = self.host.admit(bytes.clone()).await?;
+        let kept = || before.as_ref().map(|(driver, _)| driver.limits).unwrap_or_default();
+        let limits = limits.unwrap_or_else(kept);
+        limits.validate(&self.config.driver_maximum())?;
+        let inspection = self.host.admit(bytes.clone(), &limits).await?;
         // The bytes are durable before anything names them.
         let digest = self.blobs.put(bytes).await?;
         let driver = Driver {
@@ -81,6 +101,7 @@ impl Catalog {
             size: inspection.size,
             wit_version: inspection.wit_version,
             imports: inspection.imports,
+            limits,
             uploaded_at: self.clock.now(),
         };
         self.store.transact(vec![Write::put(keys::driver(name), store::encode(&driver)?)]).await?;
@@ -162,10 +183,11 @@ impl Catalog {
         Ok(())
     }
 
-    fn component_view(&self, driver: Driver) -> DriverView {
+    pub(super) fn component_view(&self, driver: Driver) -> DriverView {
         DriverView {
             connected: self.bus.places().borrow().contains_key(&driver.name),
             kind: DriverKind::Component,
+            breaker: self.host.breaker(&driver.name),
             name: driver.name,
             resources: driver.resources,
             digest: Some(driver.digest),
@@ -173,6 +195,7 @@ impl Catalog {
             wit_version: Some(driver.wit_version),
             imports: Some(driver.imports),
             uploaded_at: Some(driver.uploaded_at),
+            limits: driver.limits,
         }
     }
 }
@@ -208,10 +231,12 @@ fn remote_view(name: &str, place: &Place) -> DriverView {
         wit_version: None,
         imports: None,
         uploaded_at: None,
+        limits: DriverLimits::default(),
+        breaker: None,
     }
 }
 
-fn not_found(name: &str) -> Error {
+pub(super) fn not_found(name: &str) -> Error {
     let text =
         format!("no driver \"{name}\": neither was a component of this name uploaded nor is a remote driver connected");
     Error::new(Code::DriverNotFound, text)

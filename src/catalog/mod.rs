@@ -7,6 +7,7 @@ mod definitions;
 mod drivers;
 mod error;
 mod groups;
+mod limits;
 mod once;
 mod pipelines;
 mod resources;

@@ -93,6 +93,9 @@ enum Command {
         memory_bytes: u64,
         /// Processor time, in seconds.
         cpu_seconds: u64,
+        /// It shall burn fuel.
+        #[arg(long = compiler::METERED)]
+        metered: bool,
     },
 }
 
@@ -128,7 +131,9 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
         Command::Config(up) => return show_config::run(up, output),
         Command::Doctor(up) => return doctor::run(up, output).await,
         Command::Migrate(migrate) => return until_interrupted(Box::pin(migrate::run(migrate, output))).await,
-        Command::CompileComponent { memory_bytes, cpu_seconds } => return Ok(compile(memory_bytes, cpu_seconds)),
+        Command::CompileComponent { memory_bytes, cpu_seconds, metered } => {
+            return Ok(compile(memory_bytes, cpu_seconds, metered));
+        }
         command => command,
     };
     let context = Context { client: Client::new(&cli.server)?, output };
@@ -152,8 +157,8 @@ pub fn fail(error: &(dyn StdError + 'static)) -> Exit {
     exit
 }
 
-fn compile(memory_bytes: u64, cpu_seconds: u64) -> Exit {
-    if let Err(why) = compiler::serve(memory_bytes, cpu_seconds) {
+fn compile(memory_bytes: u64, cpu_seconds: u64, metered: bool) -> Exit {
+    if let Err(why) = compiler::serve(memory_bytes, cpu_seconds, metered) {
         output::note(&why);
         return Exit::Error;
     }

@@ -1,9 +1,11 @@
 //! The in-process driver manager: takes steps from the bus as a remote driver would, and calls a [`Reconciler`].
 
+mod breaker;
 pub mod component;
 mod in_hand;
 mod large;
 mod logs;
+mod meter;
 mod native;
 mod registry;
 mod unwanted;
@@ -16,6 +18,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::mpsc::error::TrySendError;
 
+pub use meter::Meter;
 pub use native::NativeDriver;
 pub use registry::Manager;
 
@@ -71,6 +74,8 @@ pub struct Request {
     pub digest: Option<Digest>,
     /// Where log lines go.
     pub log: LogSink,
+    /// Where is said what the call took.
+    pub meter: Meter,
 }
 
 /// Where a driver's log lines go: a bounded channel to the keeper of logs. Cheap to clone.
@@ -165,6 +170,12 @@ pub enum Failure {
     /// The component wanted more time or memory than it may have.
     #[error("out of budget: {0}")]
     OutOfBudget(String),
+    /// It was not begun: as many calls as may are under way. It may be asked for again later, as if it never had been.
+    #[error("busy: {0}")]
+    Busy(String),
+    /// It was not begun: calls of the component failed again and again, so it is left alone for a while.
+    #[error("tripped: {0}")]
+    Tripped(String),
     /// There is nothing to call: no such component, or it lacks the export.
     #[error("not callable: {0}")]
     NotCallable(String),
@@ -179,6 +190,8 @@ impl Failure {
             Self::Permanent(_) => "permanent",
             Self::Trapped(_) => "trapped",
             Self::OutOfBudget(_) => "out_of_budget",
+            Self::Busy(_) => "busy",
+            Self::Tripped(_) => "tripped",
             Self::NotCallable(_) => "not_callable",
         }
     }

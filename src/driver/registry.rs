@@ -127,7 +127,9 @@ impl Follower {
     /// Starts a driver's worker, or hands new bytes to the one that runs.
     fn assert(&mut self, driver: Driver, stop: &CancellationToken) {
         if let Some(running) = self.running.get_mut(&driver.name) {
-            if running.driver.resources == driver.resources {
+            let concurrency = |driver: &Driver| self.parts.config.driver_concurrency(&driver.limits);
+            if running.driver.resources == driver.resources && concurrency(&running.driver) == concurrency(&driver) {
+                running.component.limit(&driver.limits);
                 running.component.replace(driver.digest.clone());
                 running.driver = driver;
                 return;
@@ -135,12 +137,13 @@ impl Follower {
             running.stop.cancel();
         }
         let component = Arc::new(ComponentDriver::new(self.host.clone(), &driver.name, driver.digest.clone()));
+        component.limit(&driver.limits);
         let worker = Worker {
             parts: self.parts.clone(),
             name: driver.name.clone(),
             resources: driver.resources.clone(),
             reconciler: component.clone(),
-            concurrency: self.parts.config.component.driver_concurrency,
+            concurrency: self.parts.config.driver_concurrency(&driver.limits),
         };
         let stop = stop.child_token();
         self.tasks.spawn(worker.run(self.starting.clone(), stop.clone()));
@@ -151,6 +154,7 @@ impl Follower {
     async fn remove(&mut self, name: &str) {
         let Some(running) = self.running.remove(name) else { return };
         running.stop.cancel();
+        self.host.forget(name);
         if let Err(error) = self.parts.bus.remove(Stream::Messages, name).await {
             tracing::warn!(driver = name, %error, "the place of a removed driver could not be given up; it expires");
         }

@@ -14,13 +14,13 @@ use super::in_hand::{Hold, InHand, Taken};
 use super::logs::LogPump;
 use super::registry::Starting;
 use super::unwanted::Unwanted;
-use super::{Failure, Parts, Reconciler, Request, large};
+use super::{Failure, Meter, Parts, Reconciler, Request, large};
 use crate::blob;
 use crate::blob::results::{self, Bounds, Unread};
 use crate::bus::{self, Consumer, Delivery, Stream, subject};
-use crate::metrics::DriverOutcome;
+use crate::metrics::{Driver, DriverOutcome};
 use crate::model::{
-    CancelSignal, DriverMessage, DriverResult, PipelineEvent, Resource, SharedContext, StepResult, keys,
+    CancelSignal, DriverMessage, DriverResult, PipelineEvent, Resource, SharedContext, StepResult, Usage, keys,
 };
 
 /// How long a result is offered to a bus that does not take it before its step is given back to be done again.
@@ -147,7 +147,7 @@ impl Worker {
         resource.metadata.retain(|key, _| !key.starts_with(keys::DRIVER_RESULT));
         let reported = match result {
             Ok(result) => self.report(&message, resource, result, &delivery).await,
-            Err(error) => Err(bus::Error::Unavailable(error.to_string())),
+            Err(reason) => Err(bus::Error::Unavailable(reason)),
         };
         match reported {
             Ok(()) => {
@@ -155,7 +155,7 @@ impl Worker {
                 self.acknowledge(&delivery).await;
             }
             Err(error) => {
-                tracing::warn!(driver = self.name, %error, "a result cannot be published; the step is given back");
+                tracing::warn!(driver = self.name, %error, "there is no result to publish; the step is given back");
                 drop(hold);
                 // If this is lost too, the step comes again by itself.
                 let _ = delivery.acker.nak(Duration::from_secs(1)).await;
@@ -163,28 +163,29 @@ impl Worker {
         }
     }
 
-    /// Reads the large results of earlier steps, calls the driver, and puts its own where it can be published.
+    /// Reads the large results of earlier steps, calls the driver, and puts its own where it can be published. The error
+    /// says why the step has to be given back.
     async fn work(
         &self,
         message: &mut DriverMessage,
         resource: &Resource,
         delivery: &Delivery,
-    ) -> Result<DriverResult, blob::Error> {
+    ) -> Result<StepResult, String> {
         let blobs = self.parts.blobs.as_ref();
         let context = message.context.take().unwrap_or_default();
         let context = match self.in_progress(delivery, large::whole(blobs, context)).await {
             Ok(context) => context,
-            Err((_, Unread::Blob(error @ blob::Error::Unavailable(_)))) => return Err(error),
+            Err((_, Unread::Blob(error @ blob::Error::Unavailable(_)))) => return Err(error.to_string()),
             Err((step, error)) => {
                 let text = format!("the result of step \"{step}\" cannot be read: {error}");
-                return Ok(Failure::Retryable(text).into());
+                return Ok(StepResult::new(&self.name, Failure::Retryable(text).into()));
             }
         };
-        let mut result = self.reconcile(message, resource, context, delivery).await;
+        let (mut result, usage) = self.reconcile(message, resource, context, delivery).await?;
         // Only we name data that lies elsewhere; a driver of this process gives it whole.
         result.blob = None;
-        self.place(&mut result, delivery).await?;
-        Ok(result)
+        self.place(&mut result, delivery).await.map_err(|error| error.to_string())?;
+        Ok(StepResult { usage, ..StepResult::new(&self.name, result) })
     }
 
     /// Puts a large result where it can be named; while the blob store does not take it, offers it again.
@@ -211,33 +212,40 @@ impl Worker {
         resource: &Resource,
         context: SharedContext,
         delivery: &Delivery,
-    ) -> DriverResult {
+    ) -> Result<(DriverResult, Option<Usage>), String> {
         let (request, pump) = match self.request(message, resource, context) {
             Ok((request, pump)) => (request, pump),
-            Err(problem) => return Failure::NotCallable(problem).into(),
+            Err(problem) => return Ok((Failure::NotCallable(problem).into(), None)),
         };
         let began = Instant::now();
         let counted = Counted::new(&self.parts.metrics.component_calls);
+        let meter = request.meter.clone();
         let ended = CancellationToken::new();
         let mut pumped = AbortOnDrop(tokio::spawn(pump.run(ended.clone())));
         // A task of its own, so that a driver that panics fails its step and nothing else.
         let reconciler = self.reconciler.clone();
-        let mut call = AbortOnDrop(tokio::spawn(async move { reconciler.reconcile(request).await }));
+        let mut call = AbortOnDrop(tokio::spawn(async move {
+            let _counted = counted;
+            reconciler.reconcile(request).await
+        }));
         let outcome = self.in_progress(delivery, &mut call.0).await;
-        drop(counted);
         let result = match outcome {
             Ok(outcome) => outcome,
             Err(error) if error.is_panic() => Err(Failure::Trapped("the driver panicked".to_owned())),
             Err(error) => Err(Failure::Trapped(error.to_string())),
         };
-        self.observe(&result, began);
+        self.observe(&result, began, meter.usage());
         // The log is complete before the result can end the run.
         ended.cancel();
         let last_lines = tokio::time::timeout(LAST_LINES, &mut pumped.0);
         if self.in_progress(delivery, last_lines).await.is_err() {
             tracing::warn!(driver = self.name, run = message.run_id, "the last log lines of a call are lost");
         }
-        result.unwrap_or_else(DriverResult::from)
+        match result {
+            // It was never begun: on the bus it waits for as long as it takes.
+            Err(Failure::Busy(reason)) => Err(reason),
+            result => Ok((result.unwrap_or_else(DriverResult::from), meter.usage())),
+        }
     }
 
     /// Waits for work and meanwhile says that the step is being worked on.
@@ -274,6 +282,7 @@ impl Worker {
             context,
             digest: message.digests.get(&self.name).cloned(),
             log,
+            meter: Meter::default(),
         };
         Ok((request, pump))
     }
@@ -283,7 +292,7 @@ impl Worker {
         if message.step == keys::EVERY_DRIVER { &self.name } else { &message.step }
     }
 
-    fn observe(&self, result: &Result<DriverResult, Failure>, began: Instant) {
+    fn observe(&self, result: &Result<DriverResult, Failure>, began: Instant, usage: Option<Usage>) {
         let outcome = match result {
             Ok(result) if result.success => "succeeded",
             Ok(_) => "failed",
@@ -291,6 +300,9 @@ impl Worker {
         };
         let label = DriverOutcome { driver: self.name.clone(), outcome: outcome.to_owned() };
         self.parts.metrics.component_seconds.get_or_create(&label).observe(began.elapsed().as_secs_f64());
+        if let Some(usage) = usage {
+            self.parts.metrics.component_usage.add(&Driver { driver: self.name.clone() }, &usage);
+        }
     }
 
     /// Publishes the result; while the bus does not take it, offers it again.
@@ -298,10 +310,9 @@ impl Worker {
         &self,
         message: &DriverMessage,
         resource: Resource,
-        result: DriverResult,
+        mut result: StepResult,
         delivery: &Delivery,
     ) -> Result<(), bus::Error> {
-        let mut result = result;
         let mut replaced = false;
         let until = Instant::now() + OFFER;
         loop {
@@ -309,11 +320,12 @@ impl Worker {
             match published {
                 Ok(()) => return Ok(()),
                 Err(bus::Error::Refused(reason)) if !replaced => {
-                    let moved = large::moved(self.parts.blobs.as_ref(), &result).await;
+                    let usage = result.usage;
+                    let moved = large::moved(self.parts.blobs.as_ref(), &result.into_result()).await;
                     let moved = moved.map_err(|error| bus::Error::Unavailable(error.to_string()))?;
                     replaced = moved.is_none();
                     let failure = || DriverResult::failure(format!("the result cannot be published: {reason}"));
-                    result = moved.unwrap_or_else(failure);
+                    result = StepResult { usage, ..StepResult::new(&self.name, moved.unwrap_or_else(failure)) };
                 }
                 Err(error) if Instant::now() < until => {
                     tracing::debug!(driver = self.name, %error, "a result is offered again");
@@ -329,13 +341,13 @@ impl Worker {
         &self,
         message: &DriverMessage,
         resource: &Resource,
-        result: &DriverResult,
+        result: &StepResult,
     ) -> Result<bus::Message, bus::Error> {
         let event = PipelineEvent {
             event: "driver.result".to_owned(),
             run_id: message.run_id.clone(),
             resource: resource.clone(),
-            driverresult: StepResult::new(&self.name, result.clone()),
+            driverresult: result.clone(),
         };
         let payload = serde_json::to_vec(&event).map_err(|error| bus::Error::Refused(error.to_string()))?;
         let step = self.step_of(message);

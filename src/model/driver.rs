@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
+use super::DriverLimits;
+
 /// The record of a driver that was uploaded as a WASI component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Driver {
@@ -24,6 +26,9 @@ pub struct Driver {
     pub wit_version: String,
     /// What it imports, as its binary says.
     pub imports: Vec<String>,
+    /// The bounds of its calls that are its own.
+    #[serde(default, skip_serializing_if = "DriverLimits::is_empty")]
+    pub limits: DriverLimits,
     /// When these bytes were uploaded.
     #[schema(value_type = String, format = DateTime)]
     pub uploaded_at: Timestamp,

@@ -3,11 +3,13 @@
 //! The JSON of every type here is the JSON of the wire protocol; fields that the Go original does not know are additive.
 
 mod blob_ref;
+mod breaker;
 mod concurrency;
 mod definition;
 mod driver;
 mod expression;
 mod labels;
+mod limits;
 mod log_line;
 mod matrix;
 mod message;
@@ -18,13 +20,16 @@ mod resource;
 mod run;
 mod step;
 mod step_record;
+mod usage;
 
 pub use blob_ref::BlobRef;
+pub use breaker::{BreakerState, BreakerView};
 pub use concurrency::{Concurrency, Group, OnConflict, RunGroup};
 pub use definition::ResourceDefinition;
 pub use driver::{Digest, DigestError, Driver};
 pub use expression::{Expression, ExpressionError, MAX_EXPRESSION, Scope, shown};
 pub use labels::{Labels, MAX_LABELS, check_label, check_labels};
+pub use limits::{DriverLimits, LimitsView};
 pub use log_line::LogLine;
 pub use matrix::Matrix;
 pub use message::{CancelSignal, DriverMessage, DriverReport, PipelineEvent, SharedContext, StepResult, keys};
@@ -35,6 +40,7 @@ pub use resource::Resource;
 pub use run::{DriverResult, Halt, ResourceEvent, ResourceRef, Run, RunHead, RunId, RunInput, RunStatus};
 pub use step::Step;
 pub use step_record::{Attempt, FanOut, MatrixItem, StepRecord, StepStatus};
+pub use usage::Usage;
 
 /// What makes a value of the model unacceptable. The text names the field and the fix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

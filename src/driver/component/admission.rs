@@ -122,6 +122,14 @@ pub enum Refused {
     /// It says that it fits, but its types are others.
     #[error("the component does not fit the contract conveyor:driver: {0}")]
     NotLinkable(String),
+    /// It cannot even begin within the bounds of its driver.
+    #[error("the component begins with {what}: raise {limit} in the limits of the driver, or build it with less")]
+    TooLarge {
+        /// What it needs, and what there is.
+        what: String,
+        /// The limit to raise.
+        limit: String,
+    },
     /// Compiling it takes more than it may.
     #[error("the component cannot be compiled here: {0}")]
     CompilerBound(String),

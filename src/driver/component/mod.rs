@@ -10,6 +10,8 @@
 mod admission;
 mod artifacts;
 mod bindings;
+mod breakers;
+mod budget;
 mod cache;
 mod call;
 mod compiled;
@@ -17,37 +19,48 @@ pub(crate) mod compiler;
 mod engine;
 mod host;
 mod limits;
+mod machine;
 mod output;
 mod state;
 mod trap;
+mod turns;
+mod watch;
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 
 use super::{Failure, Reconciler, Request};
-use crate::model::{Digest, DriverResult};
+use crate::model::{Digest, DriverLimits, DriverResult};
 
 pub use admission::{Inspection, Refused, contracts, inspect};
 pub use engine::StartError;
+use limits::Limits;
 pub use host::{ComponentHost, LoadError};
 
 /// The version of wasmtime that is built in. The crate does not tell it; a test holds it to the lock file.
 pub const WASMTIME: &str = "48.0.8";
 
-/// A driver that is a component. The component can be replaced while calls are under way.
+/// A driver that is a component. The component and its bounds can be replaced while calls are under way.
 #[derive(Debug)]
 pub struct ComponentDriver {
     host: ComponentHost,
     name: String,
-    current: RwLock<Digest>,
+    current: RwLock<Current>,
+}
+
+#[derive(Debug, Clone)]
+struct Current {
+    digest: Digest,
+    limits: Arc<Limits>,
 }
 
 impl ComponentDriver {
-    /// The driver `name`, whose component is the blob `digest`.
+    /// The driver `name`, whose component is the blob `digest`, with the bounds that are configured for all drivers.
     #[must_use]
     pub fn new(host: ComponentHost, name: impl Into<String>, digest: Digest) -> Self {
-        Self { host, name: name.into(), current: RwLock::new(digest) }
+        let limits = Arc::new(host.limits(&DriverLimits::default()));
+        Self { host, name: name.into(), current: RwLock::new(Current { digest, limits }) }
     }
 
     /// The driver's name.
@@ -59,12 +72,22 @@ impl ComponentDriver {
     /// The component that serves requests that pin none.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current().digest
     }
 
     /// Replaces the component; calls under way go on with the old one.
     pub fn replace(&self, digest: Digest) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = digest;
+        self.current.write().unwrap_or_else(PoisonError::into_inner).digest = digest;
+    }
+
+    /// Gives the driver bounds of its own; calls under way go on with the old ones.
+    pub fn limit(&self, own: &DriverLimits) {
+        let limits = Arc::new(self.host.limits(own));
+        self.current.write().unwrap_or_else(PoisonError::into_inner).limits = limits;
+    }
+
+    fn current(&self) -> Current {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -72,8 +95,9 @@ impl ComponentDriver {
 impl Reconciler for ComponentDriver {
     /// Runs the component that the request pins, or the current one.
     async fn reconcile(&self, request: Request) -> Result<DriverResult, Failure> {
-        let digest = request.digest.clone().unwrap_or_else(|| self.digest());
-        let outcome = self.host.call(&digest, &request).await;
+        let Current { digest, limits } = self.current();
+        let digest = request.digest.clone().unwrap_or(digest);
+        let outcome = self.host.call(&self.name, &digest, &request, &limits).await;
         if let Err(failure) = &outcome {
             tracing::debug!(driver = self.name, run = %request.run, step = request.step, %failure, "the call failed");
         }

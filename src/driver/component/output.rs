@@ -5,13 +5,12 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use super::limits::Limits;
+use super::limits::{Bytes, Limits};
 use crate::driver::{Level, Line, LogSink};
 
 /// How much a guest may write to a stream before it must ask again.
@@ -23,13 +22,18 @@ pub(super) struct Output {
     sink: LogSink,
     line_bytes: usize,
     lines: usize,
+    bytes: usize,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Lines written so far; one more than may be when the rest is being dropped.
+    /// Lines written so far.
     written: usize,
+    /// Bytes of them.
+    bytes: usize,
+    /// The rest is being dropped, and that was said.
+    full: bool,
     /// Lines for which the sink had no room yet.
     waiting: VecDeque<Line>,
     /// The beginning of a line of standard output.
@@ -50,7 +54,7 @@ pub(super) struct Stream {
 impl Output {
     pub(super) fn new(sink: LogSink, limits: &Limits) -> Arc<Self> {
         let state = Mutex::new(State::default());
-        Arc::new(Self { sink, line_bytes: limits.line_bytes, lines: limits.lines, state })
+        Arc::new(Self { sink, line_bytes: limits.line_bytes, lines: limits.lines, bytes: limits.log_bytes, state })
     }
 
     /// The guest's standard output.
@@ -129,19 +133,30 @@ impl Output {
         }
     }
 
-    /// Adds a line to those that wait, unless the guest has written too many.
+    /// Adds a line to those that wait, unless the guest has written too much.
     fn add(&self, state: &mut State, level: Level, text: &str) {
-        if state.written > self.lines {
+        if state.full {
+            return;
+        }
+        let message = cleaned(text, self.line_bytes);
+        let bytes = state.bytes.saturating_add(message.len());
+        if let Some(bound) = self.passed(state.written, bytes) {
+            state.full = true;
+            let message = format!("truncated: the driver wrote more than {bound} in one call");
+            state.waiting.push_back(Line { level: Level::Warn, message, at: Timestamp::now() });
             return;
         }
         state.written += 1;
-        let line = if state.written > self.lines {
-            let message = format!("the rest is dropped: the driver wrote more than {} lines in one call", self.lines);
-            Line { level: Level::Warn, message, at: Timestamp::now() }
-        } else {
-            Line { level, message: cleaned(text, self.line_bytes), at: Timestamp::now() }
-        };
-        state.waiting.push_back(line);
+        state.bytes = bytes;
+        state.waiting.push_back(Line { level, message, at: Timestamp::now() });
+    }
+
+    /// The bound that one more line would pass, if it passes one.
+    fn passed(&self, written: usize, bytes: usize) -> Option<String> {
+        if written >= self.lines {
+            return Some(format!("{} lines", self.lines));
+        }
+        (bytes > self.bytes).then(|| format!("{} of log lines", Bytes(self.bytes)))
     }
 
     /// Hands over what waits, as far as there is room; whether nothing waits any more.
@@ -193,7 +208,7 @@ impl Pollable for Stream {
 }
 
 impl OutputStream for Stream {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+    fn write(&mut self, bytes: bytes::Bytes) -> StreamResult<()> {
         self.output.write(self.level, &bytes);
         Ok(())
     }

@@ -11,6 +11,7 @@ mod guests;
 mod in_process;
 mod kills;
 mod large;
+mod limits;
 mod lists;
 mod logs;
 mod migrate;

@@ -253,6 +253,7 @@ fn driver(digest: &Digest) -> Driver {
         size: 5,
         wit_version: "0.1.0".into(),
         imports: Vec::new(),
+        limits: DriverLimits::default(),
         uploaded_at: jiff::Timestamp::UNIX_EPOCH,
     }
 }

@@ -11,8 +11,8 @@ const MAX_LINES: usize = 500;
 const IMPORTS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("model", &["clock"]),
-    ("config", &[]),
-    ("metrics", &[]),
+    ("config", &["model"]),
+    ("metrics", &["model"]),
     ("causes", &[]),
     ("folder", &[]),
     ("sqlite", &["folder"]),

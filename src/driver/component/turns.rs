@@ -1,0 +1,73 @@
+//! Whose turn it is: so many calls of all components run at one time, so many wait, and the rest is told to come again.
+
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::config::Component;
+use crate::driver::Failure;
+use crate::metrics::Metrics;
+
+/// The calls that run and those that wait, first come, first served.
+#[derive(Debug)]
+pub(super) struct Turns {
+    running: Semaphore,
+    /// Places of calls that run or wait.
+    places: Semaphore,
+    concurrency: usize,
+    queue: usize,
+    waiting: Gauge,
+}
+
+/// The turn of one call, over when it is dropped.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    _running: SemaphorePermit<'a>,
+    _place: SemaphorePermit<'a>,
+}
+
+impl Turns {
+    pub(super) fn new(config: &Component, metrics: &Metrics) -> Self {
+        let concurrency = config.concurrency.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            running: Semaphore::new(concurrency),
+            places: Semaphore::new(concurrency.saturating_add(config.queue).min(Semaphore::MAX_PERMITS)),
+            concurrency,
+            queue: config.queue,
+            waiting: metrics.component_queue.clone(),
+        }
+    }
+
+    /// Waits for a turn, if there is a place to wait.
+    ///
+    /// # Errors
+    /// [`Failure::Busy`] if there is none.
+    pub(super) async fn take(&self) -> Result<Turn<'_>, Failure> {
+        let place = self.places.try_acquire().map_err(|_| self.busy())?;
+        let _counted = Waiting::new(&self.waiting);
+        let running = self.running.acquire().await.map_err(|_| self.busy())?;
+        Ok(Turn { _running: running, _place: place })
+    }
+
+    fn busy(&self) -> Failure {
+        Failure::Busy(format!(
+            "{} calls run and {} wait, as many as component.concurrency and component.queue allow; try again later",
+            self.concurrency, self.queue,
+        ))
+    }
+}
+
+/// One call that waits on a gauge, however that ends.
+struct Waiting(Gauge);
+
+impl Waiting {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
