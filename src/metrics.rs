@@ -199,7 +199,11 @@ impl Metrics {
             self.component_seconds.clone(),
         );
         registry.register("component_calls", "Calls of components under way", self.component_calls.clone());
-        registry.register("component_queue", "Calls of components that wait for their turn", self.component_queue.clone());
+        registry.register(
+            "component_queue",
+            "Calls of components that wait for their turn",
+            self.component_queue.clone(),
+        );
         registry.register(
             "component_tripped",
             "1 if the driver is tripped because its calls failed again and again",

@@ -104,8 +104,9 @@ impl DriverLimits {
                 return Err(Invalid::field(format!("limits.{name}"), problem));
             }
             if let Some(most) = most.filter(|most| own > *most) {
-                let problem =
-                    format!("{own} is more than component.maximum.{name} allows, which is {most}: give less, or let the operator allow more");
+                let problem = format!(
+                    "{own} is more than component.maximum.{name} allows, which is {most}: give less, or let the operator allow more"
+                );
                 return Err(Invalid::field(format!("limits.{name}"), problem));
             }
         }
@@ -182,7 +183,10 @@ mod tests {
         for name in names {
             let too_much: DriverLimits = serde_json::from_value(serde_json::json!({ name: 99 })).unwrap();
             let refused = too_much.validate(&all).unwrap_err().to_string();
-            assert!(refused.starts_with(&format!("limits.{name}: 99 is more than component.maximum.{name} allows")), "{refused}");
+            assert!(
+                refused.starts_with(&format!("limits.{name}: 99 is more than component.maximum.{name} allows")),
+                "{refused}"
+            );
             let nothing: DriverLimits = serde_json::from_value(serde_json::json!({ name: 0 })).unwrap();
             assert!(nothing.validate(&all).unwrap_err().to_string().starts_with(&format!("limits.{name}: 0 ")));
         }

@@ -14,7 +14,8 @@ pub struct Usage {
     pub host_us: u64,
     /// The most linear memory that the call held, in bytes.
     pub memory_bytes: u64,
-    /// The fuel that was burnt, if the driver has a limit of it: the same for the same work on every machine.
+    /// The fuel that was burnt, if the driver has a limit of it: the same for the same work on every machine. A call that is
+    /// stopped while it computes has not told of the last part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fuel: Option<u64>,
 }

@@ -120,9 +120,8 @@ async fn start(table: &mut Table) {
     let blobs = Arc::new(MemoryBlobs::new());
     let mut config = Config::default();
     config.component.cache = COMPONENTS;
-    let host = || {
-        ComponentHost::with_artifacts(&config, Arc::clone(&blobs) as _, &Arc::default(), folder.path()).unwrap()
-    };
+    let host =
+        || ComponentHost::with_artifacts(&config, Arc::clone(&blobs) as _, &Arc::default(), folder.path()).unwrap();
     let mut digests = Vec::new();
     for number in 0..COMPONENTS {
         digests.push(blobs.put(Bytes::from(guest::answer(&number.to_string()))).await.unwrap());

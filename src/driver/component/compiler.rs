@@ -164,7 +164,8 @@ pub(crate) fn serve(memory_bytes: u64, cpu_seconds: u64, metered: bool) -> Resul
     let _ = nice(10);
     let mut component = Vec::new();
     std::io::stdin().lock().read_to_end(&mut component).map_err(|error| error.to_string())?;
-    let engine = engine::for_compiling(if metered { Fuel::Metered } else { Fuel::Off }).map_err(|error| error.to_string())?;
+    let engine =
+        engine::for_compiling(if metered { Fuel::Metered } else { Fuel::Off }).map_err(|error| error.to_string())?;
     let code = engine.precompile_component(&component).map_err(|error| format!("{error:#}"))?;
     std::io::stdout().lock().write_all(&code).map_err(|error| error.to_string())
 }

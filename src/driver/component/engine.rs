@@ -106,7 +106,8 @@ fn pool(config: &Config) -> PoolingAllocationConfig {
     let component = &config.component;
     let slots = |each: usize| u32::try_from(component.concurrency.saturating_mul(each)).unwrap_or(u32::MAX);
     let maximum = config.driver_maximum();
-    let most = |bound: Option<u64>, default: usize| bound.map_or(default, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    let most =
+        |bound: Option<u64>, default: usize| bound.map_or(default, |most| usize::try_from(most).unwrap_or(usize::MAX));
     let tables = most(maximum.tables, component.tables);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots(1))

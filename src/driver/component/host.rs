@@ -196,8 +196,7 @@ impl ComponentHost {
         }
         // A task of its own, so that the work is not lost when the one who asked first goes away.
         let (inner, machine, digest) = (Arc::clone(&self.inner), Arc::clone(machine), digest.clone());
-        let task =
-            tokio::spawn(async move { slot.get_or_try_init(|| inner.fetch(&machine, &digest)).await.cloned() });
+        let task = tokio::spawn(async move { slot.get_or_try_init(|| inner.fetch(&machine, &digest)).await.cloned() });
         task.await.unwrap_or(Err(LoadError::Stopping))
     }
 }

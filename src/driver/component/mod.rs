@@ -35,8 +35,8 @@ use crate::model::{Digest, DriverLimits, DriverResult};
 
 pub use admission::{Inspection, Refused, contracts, inspect};
 pub use engine::StartError;
-use limits::Limits;
 pub use host::{ComponentHost, LoadError};
+use limits::Limits;
 
 /// The version of wasmtime that is built in. The crate does not tell it; a test holds it to the lock file.
 pub const WASMTIME: &str = "48.0.8";

@@ -48,13 +48,18 @@ async fn a_driver_that_traps_again_and_again_is_tripped_and_told() {
     let refused = call(&driver, 2).await.unwrap_err();
     assert_eq!(refused.kind(), "tripped");
     let text = refused.to_string();
-    assert!(text.starts_with("tripped: the driver failed 3 times in a row, at last: trapped: wasm `unreachable`"), "{text}");
+    assert!(
+        text.starts_with("tripped: the driver failed 3 times in a row, at last: trapped: wasm `unreachable`"),
+        "{text}"
+    );
     assert!(text.ends_with("it is tried again in 3600 s"), "{text}");
     let breaker = bench.host.breaker("tested").unwrap();
     assert_eq!((breaker.state, breaker.failures, &breaker.digest), (BreakerState::Open, 3, &driver.digest()));
     assert!(breaker.retry_at.is_some_and(|at| at > breaker.at) && breaker.message.starts_with("trapped: "));
     let metrics = bench.metrics.render();
-    for line in ["conveyor_component_tripped{driver=\"tested\"} 1", "conveyor_component_trips_total{driver=\"tested\"} 1"] {
+    for line in
+        ["conveyor_component_tripped{driver=\"tested\"} 1", "conveyor_component_trips_total{driver=\"tested\"} 1"]
+    {
         assert!(metrics.contains(line), "{metrics}");
     }
     // Another component of the same driver is not to blame.

@@ -34,12 +34,12 @@ async fn limits_are_pushed_shown_set_and_hold() {
         let run = server.finished(&server.submit(name, Some("belt")).await).await;
         let message = &run.steps[0].result.as_ref().unwrap().message;
         assert_eq!(message, "out of budget: time: more than 50 ms");
-        assert!(run.steps[0].attempts[0].usage.is_some_and(|usage| usage.fuel > Some(10_000)), "{run:#?}");
+        assert!(run.steps[0].attempts[0].usage.is_some_and(|usage| usage.fuel.is_some()), "{run:#?}");
     }
     let driver = server.get("/drivers/spin").await.1;
     assert_eq!((&driver["breaker"]["state"], &driver["breaker"]["failures"]), (&json!("open"), &json!(2)), "{driver}");
     assert!(run(&["driver", "list"]).ok().out.contains("open"));
-    assert!(server.metric("conveyor_component_fuel_total", "spin").await > 20_000.0);
+    assert!(server.metric("conveyor_component_cpu_seconds_total", "spin").await > 0.05);
     assert!((server.metric("conveyor_component_tripped", "spin").await - 1.0).abs() < f64::EPSILON);
 
     let others = file("others.json", br#"{"memory_bytes": 134217728}"#);
@@ -48,7 +48,11 @@ async fn limits_are_pushed_shown_set_and_hold() {
     assert!(row.contains("134217728") && row.contains("driver"), "{table}");
     assert_eq!(server.get("/drivers/spin").await.1["limits"], json!({ "memory_bytes": 134_217_728 }));
     for (name, text, cause) in [
-        ("much.yaml", "handles: 20001", "limits.handles: 20001 is more than component.maximum.handles allows, which is 20000"),
+        (
+            "much.yaml",
+            "handles: 20001",
+            "limits.handles: 20001 is more than component.maximum.handles allows, which is 20000",
+        ),
         ("word.yaml", "handels: 5", "unknown field `handels`"),
         ("none.yaml", "[1", "neither YAML nor JSON"),
     ] {

@@ -64,7 +64,8 @@ async fn what_a_call_took_stands_in_the_attempt_of_a_component_and_of_nobody_els
     assert!(attempts.iter().all(|attempt| attempt.usage.is_some()), "{attempts:?}");
     let metrics = catalog.metrics.render();
     assert!(metrics.contains("conveyor_component_memory_bytes_count{driver=\"trap\"} 2"), "{metrics}");
-    let seconds = metrics.lines().find(|line| line.starts_with("conveyor_component_host_seconds_total{driver=\"sleep\"}"));
+    let seconds =
+        metrics.lines().find(|line| line.starts_with("conveyor_component_host_seconds_total{driver=\"sleep\"}"));
     assert!(seconds.unwrap().rsplit(' ').next().unwrap().parse::<f64>().unwrap() > 0.029);
     belt.stop().await;
 }
@@ -110,7 +111,10 @@ async fn a_tripped_driver_fails_its_steps_at_once_and_shows_why() {
     let view = run(&belt, "late", "trap").await;
     let result = view.steps[0].result.as_ref().unwrap();
     assert_eq!(result.data["failure"], "tripped");
-    assert!(result.message.starts_with("tripped: the driver failed 2 times in a row, at last: trapped: "), "{result:?}");
+    assert!(
+        result.message.starts_with("tripped: the driver failed 2 times in a row, at last: trapped: "),
+        "{result:?}"
+    );
     assert_eq!(view.steps[0].attempts[0].usage, None, "it was never called");
     let driver = belt.catalog().driver("trap").await.unwrap();
     let breaker = driver.breaker.expect("it shows");

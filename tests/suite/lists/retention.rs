@@ -11,7 +11,8 @@ use conveyor::config::{self, Config};
 use conveyor::log::{Logs as _, MemoryLogs, NewLine, Query};
 use conveyor::metrics::Metrics;
 use conveyor::model::{
-    Digest, Driver, DriverResult, LogLine, Resource, ResourceDefinition, Run, RunId, RunStatus, StepStatus,
+    Digest, Driver, DriverLimits, DriverResult, LogLine, Resource, ResourceDefinition, Run, RunId, RunStatus,
+    StepStatus,
 };
 use conveyor::retention::{Error, Parts, Retention};
 use conveyor::store::{List, MemoryStore, SharedStore, SqliteStore, Write, keys, runs};

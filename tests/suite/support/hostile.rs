@@ -31,7 +31,8 @@ fn loops() -> Vec<Attack> {
     let start = format!("(func $begin {FOR_EVER}) (start $begin)");
     let after =
         format!(r#"(func (export "cabi_post_conveyor:driver/reconciler@0.1.0#reconcile") (param i32) {FOR_EVER})"#);
-    let after_trap = r#"(func (export "cabi_post_conveyor:driver/reconciler@0.1.0#reconcile") (param i32) unreachable)"#;
+    let after_trap =
+        r#"(func (export "cabi_post_conveyor:driver/reconciler@0.1.0#reconcile") (param i32) unreachable)"#;
     let time = "time: more than";
     vec![
         attack("loop-in-start", guest::driver_with(&start, "", SUCCEED), time),
@@ -69,7 +70,11 @@ fn bombs() -> Vec<Attack> {
         attack("huge-result", guest::driver("", "", &format!("{grow} {huge}")), "host call: wanted to pass more than"),
         attack(
             "huge-line",
-            guest::driver(LOG, "", &format!("{grow} (call $log (i32.const 0) (i32.const 0) (i32.const 20000000)) {SUCCEED}")),
+            guest::driver(
+                LOG,
+                "",
+                &format!("{grow} (call $log (i32.const 0) (i32.const 0) (i32.const 20000000)) {SUCCEED}"),
+            ),
             "host call: wanted to pass more than",
         ),
         attack(
@@ -93,14 +98,18 @@ fn malformed() -> Vec<Attack> {
         attack("beyond-memory-by-length", guest::driver("", "", &answer(2_048, u32::MAX)), "out of bounds"),
         attack("unaligned", guest::driver("", "", "(i32.const 1025)"), "not aligned"),
         attack("no-such-case", guest::driver("", "", case), "discriminant"),
-        attack("no-such-failure", guest::driver("", "", "(call $fail (i32.const 7) (i32.const 0) (i32.const 0))"), "discriminant"),
+        attack(
+            "no-such-failure",
+            guest::driver("", "", "(call $fail (i32.const 7) (i32.const 0) (i32.const 0))"),
+            "discriminant",
+        ),
         attack(
             "no-such-level",
             guest::driver(LOG, "", &format!("(call $log (i32.const 99) (i32.const 1536) (i32.const 4)) {SUCCEED}")),
             "discriminant",
         ),
         attack("no-such-handle", keeper("", "(call $drop (i32.const 77))"), "unknown handle"),
-        attack("realloc-beyond-memory", with_realloc("(i32.const 0x7fff0000)"), "out of bounds"),
+        attack("realloc-beyond-memory", with_realloc("(i32.const 0x7fff0000)"), "beyond end of memory"),
         attack("realloc-unaligned", with_realloc("(i32.const 1025)"), "not aligned"),
     ]
 }
@@ -129,9 +138,9 @@ pub fn with_memory(pages: u32) -> Vec<u8> {
 /// `$drop (handle)`, and then succeeds.
 pub fn keeper(destructor: &str, act: &str) -> Vec<u8> {
     let imports = r#"
-        (import "[export]acme:own/things@1.0.0" "[resource-new]thing" (func $new (param i32) (result i32)))
-        (import "[export]acme:own/things@1.0.0" "[resource-drop]thing" (func $drop (param i32)))"#;
-    let parts = format!(r#"(func (export "acme:own/things@1.0.0#[dtor]thing") (param i32) {destructor})"#);
+        (import "[export]acme:keeping/things@1.0.0" "[resource-new]thing" (func $new (param i32) (result i32)))
+        (import "[export]acme:keeping/things@1.0.0" "[resource-drop]thing" (func $drop (param i32)))"#;
+    let parts = format!(r#"(func (export "acme:keeping/things@1.0.0#[dtor]thing") (param i32) {destructor})"#);
     guest::driver_of("keeper", imports, &parts, &format!("{act} {SUCCEED}"))
 }
 
