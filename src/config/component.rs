@@ -43,6 +43,9 @@ pub struct Component {
     pub random_bytes: u64,
     /// Calls of all components at one time. Default 64.
     pub concurrency: usize,
+    /// Threads for calls that compute for longer than a tick, so that they do not stand in the way of the API and of other
+    /// runs; 0 is one for each processor. Default 0.
+    pub threads: usize,
     /// Calls that wait for their turn; a step that is one too many goes back to the bus and comes again. Default 1,024.
     pub queue: usize,
     /// Calls of one driver at one time, of all nodes together. Default 16.
@@ -92,6 +95,7 @@ impl Default for Component {
             hostcall_bytes: 16 << 20,
             random_bytes: 1 << 20,
             concurrency: 64,
+            threads: 0,
             queue: 1_024,
             driver_concurrency: 16,
             trip_after: 10,

@@ -1,5 +1,7 @@
 //! One call of a component, from the request to the result.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 use wasmtime::{CallHook, Engine, Store, UpdateDeadline};
@@ -11,26 +13,39 @@ use super::limits::{Bytes, Limits};
 use super::output::Output;
 use super::state::State;
 use super::trap;
+use super::turns::Turn;
 use super::watch::{Times, Watch};
 use crate::driver::{Failure, Request};
 use crate::model::{DriverResult, Usage};
 
+/// What one call needs.
+pub(super) struct Call {
+    /// Where it runs.
+    pub engine: Engine,
+    /// What is called.
+    pub compiled: Compiled,
+    /// What it is asked.
+    pub request: Request,
+    /// Its bounds.
+    pub limits: Arc<Limits>,
+    /// Times it.
+    pub watch: Watch,
+    /// Given back when nothing is left of the guest.
+    pub turn: Turn,
+}
+
 /// Calls the component in a store of its own, within its bounds, and says on the request's meter what that took. Dropping
 /// the future ends the guest.
-pub(super) async fn call(
-    engine: &Engine,
-    compiled: &Compiled,
-    request: &Request,
-    limits: &Limits,
-) -> Result<DriverResult, Failure> {
+pub(super) async fn call(call: Call) -> Result<DriverResult, Failure> {
+    let Call { engine, compiled, request, limits, watch, turn } = call;
+    let (request, limits) = (&request, limits.as_ref());
     let input = input(request)?;
     let output = Output::new(request.log.clone(), limits);
-    let watch = Watch::new();
     let deadline = Instant::now() + limits.wall_time;
-    let mut store = store(engine, State::new(output.clone(), limits, watch.clone()), limits)?;
+    let mut store = store(&engine, State::new(output.clone(), limits, watch.clone()), limits)?;
     // The guest yields on every tick of the epoch, and a guest that waits in a host call is a future like any other: so
     // this ends both.
-    let work = watch.time(limits.cpu_time, invoke(&mut store, compiled, &input));
+    let work = watch.time(limits.cpu_time, invoke(&mut store, &compiled, &input));
     let outcome = match timeout_at(deadline, work).await {
         Ok(Ok(Ok(answer))) => answer.map_err(Failure::from).and_then(|answer| accept(answer, limits)),
         Ok(Ok(Err(error))) => Err(trap::failure(&error, &store.data().budget, limits, &output)),
@@ -39,6 +54,8 @@ pub(super) async fn call(
     };
     request.meter.record(usage(&store, watch.times(), limits));
     drop(store);
+    // Its place in the pool is free.
+    drop(turn);
     output.finish();
     // A reader of logs that is too slow costs the last lines, not the result.
     let _ = timeout_at(deadline, output.drain()).await;

@@ -9,12 +9,14 @@ use tokio::sync::OnceCell;
 
 use super::admission::{Inspection, Refused, inspect};
 use super::breakers::Breakers;
-use super::call;
+use super::call::{self, Call};
 use super::compiled::Compiled;
 use super::engine::{Fuel, StartError};
 use super::limits::{Limits, Ranges};
 use super::machine::{Compilers, Machine, off_thread};
+use super::threads::Threads;
 use super::turns::Turns;
+use super::watch::Watch;
 use crate::blob::{self, SharedBlobs};
 use crate::config::Config;
 use crate::driver::{Failure, Request};
@@ -32,6 +34,7 @@ struct Inner {
     blobs: SharedBlobs,
     ranges: Ranges,
     turns: Turns,
+    threads: Threads,
     breakers: Breakers,
     compilers: Arc<Compilers>,
     plain: Arc<Machine>,
@@ -105,6 +108,7 @@ impl ComponentHost {
             metered: OnceCell::new(),
             ranges: Ranges::from(config),
             turns: Turns::new(&config.component, metrics),
+            threads: Threads::new(config.component.threads),
             breakers: Breakers::new(&config.component, metrics),
             folder: folder.map(Path::to_owned),
             config: config.clone(),
@@ -177,14 +181,16 @@ impl ComponentHost {
         &self,
         name: &str,
         digest: &Digest,
-        request: &Request,
-        limits: &Limits,
+        request: Request,
+        limits: Arc<Limits>,
     ) -> Result<DriverResult, Failure> {
-        let machine = self.inner.machine(limits).await?;
+        let machine = self.inner.machine(&limits).await?;
         let compiled = self.compiled(&machine, digest).await?;
-        let _turn = self.inner.turns.take().await?;
+        let turn = self.inner.turns.take().await?;
         let pass = self.inner.breakers.ask(name, digest)?;
-        let outcome = call::call(machine.engine(), &compiled, request, limits).await;
+        let (engine, watch) = (machine.engine().clone(), Watch::new());
+        let call = Call { engine, compiled, request, limits, watch: watch.clone(), turn };
+        let outcome = self.inner.threads.run(&watch, call::call(call)).await?;
         pass.note(&outcome);
         outcome
     }

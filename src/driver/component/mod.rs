@@ -22,6 +22,7 @@ mod limits;
 mod machine;
 mod output;
 mod state;
+mod threads;
 mod trap;
 mod turns;
 mod watch;
@@ -97,9 +98,10 @@ impl Reconciler for ComponentDriver {
     async fn reconcile(&self, request: Request) -> Result<DriverResult, Failure> {
         let Current { digest, limits } = self.current();
         let digest = request.digest.clone().unwrap_or(digest);
-        let outcome = self.host.call(&self.name, &digest, &request, &limits).await;
+        let (run, step) = (request.run, request.step.clone());
+        let outcome = self.host.call(&self.name, &digest, request, limits).await;
         if let Err(failure) = &outcome {
-            tracing::debug!(driver = self.name, run = %request.run, step = request.step, %failure, "the call failed");
+            tracing::debug!(driver = self.name, %run, step, %failure, "the call failed");
         }
         outcome
     }

@@ -1,7 +1,9 @@
 //! Whose turn it is: so many calls of all components run at one time, so many wait, and the rest is told to come again.
 
+use std::sync::Arc;
+
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Component;
 use crate::driver::Failure;
@@ -10,9 +12,9 @@ use crate::metrics::Metrics;
 /// The calls that run and those that wait, first come, first served.
 #[derive(Debug)]
 pub(super) struct Turns {
-    running: Semaphore,
+    running: Arc<Semaphore>,
     /// Places of calls that run or wait.
-    places: Semaphore,
+    places: Arc<Semaphore>,
     concurrency: usize,
     queue: usize,
     waiting: Gauge,
@@ -20,17 +22,17 @@ pub(super) struct Turns {
 
 /// The turn of one call, over when it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
-    _running: SemaphorePermit<'a>,
-    _place: SemaphorePermit<'a>,
+pub(super) struct Turn {
+    _running: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Turns {
     pub(super) fn new(config: &Component, metrics: &Metrics) -> Self {
         let concurrency = config.concurrency.clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            running: Semaphore::new(concurrency),
-            places: Semaphore::new(concurrency.saturating_add(config.queue).min(Semaphore::MAX_PERMITS)),
+            running: Arc::new(Semaphore::new(concurrency)),
+            places: Arc::new(Semaphore::new(concurrency.saturating_add(config.queue).min(Semaphore::MAX_PERMITS))),
             concurrency,
             queue: config.queue,
             waiting: metrics.component_queue.clone(),
@@ -41,10 +43,10 @@ impl Turns {
     ///
     /// # Errors
     /// [`Failure::Busy`] if there is none.
-    pub(super) async fn take(&self) -> Result<Turn<'_>, Failure> {
-        let place = self.places.try_acquire().map_err(|_| self.busy())?;
+    pub(super) async fn take(&self) -> Result<Turn, Failure> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| self.busy())?;
         let _counted = Waiting::new(&self.waiting);
-        let running = self.running.acquire().await.map_err(|_| self.busy())?;
+        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| self.busy())?;
         Ok(Turn { _running: running, _place: place })
     }
 

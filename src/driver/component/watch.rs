@@ -79,6 +79,11 @@ impl Watch {
         self.watch().interrupted = true;
     }
 
+    /// Whether a tick took the guest's turn away, and it has not been given back.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.watch().interrupted
+    }
+
     /// The times so far.
     pub(super) fn times(&self) -> Times {
         self.watch().times

@@ -50,7 +50,7 @@ async fn good_runs(server: &Server, prefix: &str, count: usize) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_under_every_attack_answers_and_good_runs_go_on() {
-    let environment = [("CONVEYOR_COMPONENT__WALL_TIME_MS", "400"), ("CONVEYOR_COMPONENT__TRIP_AFTER", "0")];
+    let environment = [("CONVEYOR_COMPONENT__WALL_TIME_MS", "2000"), ("CONVEYOR_COMPONENT__TRIP_AFTER", "0")];
     let server = Server::with(&[], &environment);
     server.define("app").await;
     server.upload("good", guest::ok()).await;
@@ -86,8 +86,8 @@ async fn a_server_under_every_attack_answers_and_good_runs_go_on() {
     stop.store(true, Ordering::Relaxed);
     let under = p99(under.await.unwrap());
     println!("p99 of the API: {calm:?} in peace, {under:?} under {} attacks", runs.len());
-    assert!(under < Duration::from_secs(2), "{under:?}");
+    assert!(under < Duration::from_millis(500), "{under:?}");
     // An upload that is damaged, or wants what there is not, is refused while all goes on.
     let (status, body) = server.put_bytes("/drivers/bad?resources=app", guest::ok()[..200].to_vec()).await;
-    assert_eq!((status.as_u16(), body["code"].as_str()), (400, Some("component_refused")), "{body}");
+    assert_eq!((status.as_u16(), body["code"].as_str()), (422, Some("component_refused")), "{body}");
 }

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use conveyor::Conveyor;
 use conveyor::catalog::RunView;
 use conveyor::config::Config;
+use conveyor::driver::component::ComponentDriver;
+use conveyor::driver::{Failure, LogSink, Meter, Reconciler as _, Request};
 use conveyor::model::{
-    BreakerState, DriverLimits, DriverResult, Pipeline, Resource, ResourceDefinition, RunId, RunStatus,
+    BreakerState, DriverLimits, DriverResult, Pipeline, Resource, ResourceDefinition, RunId, RunStatus, SharedContext,
 };
 use serde_json::json;
 
@@ -72,19 +74,28 @@ async fn what_a_call_took_stands_in_the_attempt_of_a_component_and_of_nobody_els
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_run_stops_its_guest_within_fifty_milliseconds() {
-    let belt = belt(|_| {}, &[("spin", guest::spin()), ("sleep", guest::sleep(20_000))]).await;
-    let calls = &belt.catalog().metrics.component_calls;
+    // With one place and none to wait, another call is taken as soon as nothing is left of the guest, and not before.
+    let change = |config: &mut Config| {
+        config.component.concurrency = 1;
+        config.component.queue = 0;
+    };
+    let belt = belt(change, &[("spin", guest::spin()), ("sleep", guest::sleep(20_000)), ("ok", guest::ok())]).await;
+    let catalog = belt.catalog();
+    let digest = catalog.driver("ok").await.unwrap().digest.unwrap();
+    let other = ComponentDriver::new(catalog.host.clone(), "other", digest);
+    let is_free = async || !matches!(other.reconcile(request()).await, Err(Failure::Busy(_)));
+    assert!(is_free().await);
     let mut took = Vec::new();
     for number in 0..10 {
         let pipeline = ["spin", "sleep"][number % 2];
         let run = submit(&belt, &format!("r-{number}"), pipeline).await;
-        while calls.get() == 0 {
+        while is_free().await {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
         let began = Instant::now();
-        belt.catalog().cancel_run(run, "enough").await.unwrap();
-        while calls.get() > 0 {
+        catalog.cancel_run(run, "enough").await.unwrap();
+        while !is_free().await {
             assert!(began.elapsed() < Duration::from_secs(10), "the guest of {pipeline} goes on");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -95,6 +106,20 @@ async fn a_cancelled_run_stops_its_guest_within_fifty_milliseconds() {
     // Half of them, because this machine may do something else for a moment.
     assert!(took[took.len() / 2] < Duration::from_millis(50), "{took:?}");
     belt.stop().await;
+}
+
+fn request() -> Request {
+    Request {
+        run: RunId::new(jiff::Timestamp::now()),
+        step: "other".into(),
+        attempt: 1,
+        event: "create".into(),
+        resource: Resource::new("app", "other", json!({})),
+        context: SharedContext::default(),
+        digest: None,
+        log: LogSink::channel(1).0,
+        meter: Meter::default(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
