@@ -79,7 +79,7 @@ impl Breakers {
         self.metrics.component_tripped.remove(&Driver { driver: name.to_owned() });
     }
 
-    fn note(&self, name: &str, digest: &Digest, pass: Pass, end: End, message: &str) {
+    fn note(&self, (name, digest): (&str, &Digest), pass: Pass, end: End, message: &str) {
         let mut drivers = self.drivers();
         if end != End::Harmful && drivers.get(name).is_none_or(|components| !components.contains_key(digest)) {
             return;
@@ -152,7 +152,7 @@ impl Passing<'_> {
             Err(Failure::NotCallable(_) | Failure::Busy(_) | Failure::Tripped(_)) => (End::Unknown, String::new()),
         };
         if let Some(pass) = self.pass.take() {
-            self.breakers.note(self.name, self.digest, pass, end, &message);
+            self.breakers.note((self.name, self.digest), pass, end, &message);
         }
     }
 }
@@ -161,7 +161,7 @@ impl Drop for Passing<'_> {
     /// The call was stopped from outside.
     fn drop(&mut self) {
         if let Some(pass) = self.pass.take() {
-            self.breakers.note(self.name, self.digest, pass, End::Unknown, "");
+            self.breakers.note((self.name, self.digest), pass, End::Unknown, "");
         }
     }
 }

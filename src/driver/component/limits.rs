@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::model::DriverLimits;
 
 /// Longer than any call: a clock cannot count much further.
-const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+const FOR_EVER: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// The bounds of one call.
 #[derive(Debug, Clone)]
