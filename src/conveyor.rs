@@ -185,13 +185,12 @@ impl Conveyor {
         let (stop_drivers, stop_engine) = (CancellationToken::new(), CancellationToken::new());
         let Catalog { store, bus, blobs, logs, host, clock, metrics, config, .. } = catalog.clone();
         let parts = driver::Parts {
-            store: store.clone(),
             bus: bus.clone(),
             blobs: blobs.clone(),
             metrics: metrics.clone(),
             config: config.clone(),
         };
-        let mut manager = Manager::start(&parts, host, natives, &stop_drivers);
+        let mut manager = Manager::start(&parts, store.clone(), host, natives, &stop_drivers);
         // The drivers before the engine: a run without a pipeline that was left over would be told to none of them.
         let unfinished = stop_drivers.clone().drop_guard();
         let patience = Duration::from_millis(config.bus.timeout_ms);

@@ -137,7 +137,7 @@ impl From<blob::Error> for Error {
     fn from(error: blob::Error) -> Self {
         let code = match &error {
             blob::Error::Unavailable(_) => Code::Unavailable,
-            blob::Error::Damaged { .. } => Code::Internal,
+            blob::Error::Damaged { .. } | blob::Error::ReadOnly(_) => Code::Internal,
         };
         Self::new(code, error.to_string())
     }

@@ -24,13 +24,10 @@ use crate::bus::SharedBus;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::model::{Digest, DriverResult, Resource, ResourceEvent, RunId, SharedContext};
-use crate::store::SharedStore;
 
-/// What the driver manager works with.
+/// What drivers work with.
 #[derive(Clone)]
 pub struct Parts {
-    /// Where the list of components is.
-    pub store: SharedStore,
     /// Where steps come from and results go.
     pub bus: SharedBus,
     /// Where large results lie.

@@ -16,7 +16,7 @@ use super::worker::Worker;
 use super::{NativeDriver, Parts};
 use crate::bus::Stream;
 use crate::model::Driver;
-use crate::store::{self, List, keys};
+use crate::store::{self, List, SharedStore, keys};
 
 /// The driver manager, running. It stops when its token is cancelled.
 #[derive(Debug)]
@@ -31,7 +31,13 @@ pub(super) type Starting = mpsc::Sender<Infallible>;
 impl Manager {
     /// Starts the workers of the embedding program's own drivers, and of the components as the store lists them.
     #[must_use]
-    pub fn start(parts: &Parts, host: ComponentHost, natives: Vec<NativeDriver>, stop: &CancellationToken) -> Self {
+    pub fn start(
+        parts: &Parts,
+        store: SharedStore,
+        host: ComponentHost,
+        natives: Vec<NativeDriver>,
+        stop: &CancellationToken,
+    ) -> Self {
         let tasks = TaskTracker::new();
         let (sender, starting) = mpsc::channel(1);
         for native in natives {
@@ -41,11 +47,13 @@ impl Manager {
                 resources: native.resources,
                 reconciler: native.reconciler,
                 concurrency: parts.config.component.driver_concurrency,
+                shared_concurrency: parts.config.component.driver_concurrency,
             };
             tasks.spawn(worker.run(Some(sender.clone()), stop.clone()));
         }
         let running = HashMap::new();
-        let follower = Follower { parts: parts.clone(), host, tasks: tasks.clone(), running, starting: Some(sender) };
+        let parts = parts.clone();
+        let follower = Follower { parts, store, host, tasks: tasks.clone(), running, starting: Some(sender) };
         tasks.spawn(follower.run(stop.clone()));
         tasks.close();
         Self { tasks, starting }
@@ -72,6 +80,8 @@ struct Running {
 
 struct Follower {
     parts: Parts,
+    /// Where the list of components is.
+    store: SharedStore,
     host: ComponentHost,
     tasks: TaskTracker,
     running: HashMap<String, Running>,
@@ -99,7 +109,7 @@ impl Follower {
 
     /// Lists, then watches from there.
     async fn follow(&mut self, stop: &CancellationToken) -> Result<(), store::Error> {
-        let page = self.parts.store.list(List::prefix(keys::DRIVERS, self.parts.config.component.drivers)).await?;
+        let page = self.store.list(List::prefix(keys::DRIVERS, self.parts.config.component.drivers)).await?;
         let mut listed = Vec::new();
         for entry in &page.entries {
             listed.push(store::decode::<Driver>(&entry.key, &entry.value)?);
@@ -113,7 +123,7 @@ impl Follower {
             self.assert(driver, stop);
         }
         self.starting = None;
-        let mut changes = self.parts.store.watch(keys::DRIVERS, page.revision).await?;
+        let mut changes = self.store.watch(keys::DRIVERS, page.revision).await?;
         while let Some(change) = changes.next().await {
             let change = change?;
             match change.value {
@@ -141,6 +151,7 @@ impl Follower {
             resources: driver.resources.clone(),
             reconciler: component.clone(),
             concurrency: self.parts.config.component.driver_concurrency,
+            shared_concurrency: self.parts.config.component.driver_concurrency,
         };
         let stop = stop.child_token();
         self.tasks.spawn(worker.run(self.starting.clone(), stop.clone()));

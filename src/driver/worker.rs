@@ -37,7 +37,10 @@ pub(super) struct Worker {
     pub name: String,
     pub resources: Vec<String>,
     pub reconciler: Arc<dyn Reconciler>,
+    /// The most attempts under way here at one time.
     pub concurrency: usize,
+    /// The most attempts under way at one time in all processes that share the place.
+    pub shared_concurrency: usize,
 }
 
 impl Worker {
@@ -48,7 +51,7 @@ impl Worker {
             stream: Stream::Messages,
             name: self.name.clone(),
             filters: subject::driver_filters(&self.name, &self.resources),
-            max_in_flight: self.concurrency.max(1),
+            max_in_flight: self.shared_concurrency.max(1),
             ack_wait: self.parts.config.ack_wait(),
         };
         let in_hand = InHand::default();
@@ -309,8 +312,10 @@ impl Worker {
             match published {
                 Ok(()) => return Ok(()),
                 Err(bus::Error::Refused(reason)) if !replaced => {
-                    let moved = large::moved(self.parts.blobs.as_ref(), &result).await;
-                    let moved = moved.map_err(|error| bus::Error::Unavailable(error.to_string()))?;
+                    let moved = match large::moved(self.parts.blobs.as_ref(), &result).await {
+                        Err(blob::Error::ReadOnly(_)) => None,
+                        moved => moved.map_err(|error| bus::Error::Unavailable(error.to_string()))?,
+                    };
                     replaced = moved.is_none();
                     let failure = || DriverResult::failure(format!("the result cannot be published: {reason}"));
                     result = moved.unwrap_or_else(failure);
