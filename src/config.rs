@@ -3,6 +3,8 @@
 //! In `conveyor.toml` a group is a table (`[component]`), in the environment its name stands before two underscores
 //! (`CONVEYOR_COMPONENT__MEMORY_BYTES`).
 
+mod nats_server;
+mod remote;
 mod retention;
 mod tools;
 
@@ -12,6 +14,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use nats_server::NatsServer;
+pub use remote::{Exec, Remote};
 pub use retention::Retention;
 pub use tools::{Doctor, Migrate};
 
@@ -23,8 +27,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The folder of the embedded store, logs and components. Default `.conveyor` in the working folder.
     pub data: PathBuf,
-    /// The NATS servers, such as `nats://127.0.0.1:4222`, several separated by commas. Default none: the bus is in
-    /// process.
+    /// The NATS servers, such as `nats://127.0.0.1:4222`, several separated by commas; or `managed`, or `managed:PORT`, for
+    /// one of our own on this machine. Default none: the bus is in process.
     pub nats: Option<String>,
     /// The etcd servers, such as `http://127.0.0.1:2379`, several separated by commas: for many nodes, which need NATS as
     /// well. Default none: the store is in the data folder.
@@ -49,6 +53,12 @@ pub struct Config {
     pub migrate: Migrate,
     /// For how long what is finished is kept.
     pub retention: Retention,
+    /// The NATS server of our own.
+    pub nats_server: NatsServer,
+    /// A remote driver, where it runs.
+    pub remote: Remote,
+    /// `conveyor driver exec`.
+    pub exec: Exec,
 }
 
 impl Default for Config {
@@ -68,6 +78,9 @@ impl Default for Config {
             doctor: Doctor::default(),
             migrate: Migrate::default(),
             retention: Retention::default(),
+            nats_server: NatsServer::default(),
+            remote: Remote::default(),
+            exec: Exec::default(),
         }
     }
 }

@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::error::ApiError;
-use super::{State, definitions, drivers, health, logs, pipelines, resources, results, runs};
+use super::{State, definitions, drivers, health, info, logs, pipelines, resources, results, runs};
 use crate::metrics;
 
 /// Shows the description to people. It loads nothing from elsewhere.
@@ -105,6 +105,7 @@ fn quick() -> OpenApiRouter<State> {
         .routes(routes!(drivers::broadcast))
         .routes(routes!(logs::list, logs::append))
         .routes(routes!(health::banner))
+        .routes(routes!(info::get))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))

@@ -27,7 +27,7 @@ pub use once::Once;
 pub use resources::Accepted;
 pub use run_filter::RunFilter;
 pub use runs::RunView;
-pub use telemetry::Readiness;
+pub use telemetry::{Info, Readiness};
 
 pub use crate::engine::Answer;
 pub use schema::Schemas;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::noun::Noun;
 use super::output::{self, Action, Column, Format};
-use super::{Context, Error, Exit};
+use super::{Context, Error, Exit, exec};
 
 const DRIVERS: Noun<'static> = Noun {
     kind: "Driver",
@@ -37,6 +37,12 @@ pub enum Driver {
         #[arg(long, value_name = "TYPE,...", value_delimiter = ',', required = true)]
         resources: Vec<String>,
     },
+    /// Run a command for every step that names this driver: a remote driver, until Ctrl-C.
+    ///
+    /// The request is on the command's standard input as JSON and in its environment (CONVEYOR_RUN, CONVEYOR_STEP,
+    /// CONVEYOR_ATTEMPT, CONVEYOR_EVENT, CONVEYOR_RESOURCE, CONVEYOR_NAME, CONVEYOR_SPEC_FIELD and others); what it writes
+    /// becomes the log; exit code 0 is success. Any number of these share the work.
+    Exec(Box<exec::Exec>),
     /// Show all drivers, remote ones that are connected included.
     List,
     /// Show one driver.
@@ -54,6 +60,8 @@ pub enum Driver {
 pub(super) async fn run(driver: &Driver, context: &Context) -> Result<Exit, Error> {
     match driver {
         Driver::Push { file, name, resources } => push(context, file, name, &resources.join(",")).await,
+        // It talks to no server and is carried out before.
+        Driver::Exec(_) => Ok(Exit::Ok),
         Driver::List => DRIVERS.list(context).await,
         Driver::Get { name } => DRIVERS.get(context, name).await,
         Driver::Delete { name } => DRIVERS.delete(context, name).await,

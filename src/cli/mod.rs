@@ -10,6 +10,7 @@ mod definition;
 mod doctor;
 mod driver;
 mod error;
+mod exec;
 mod exit;
 pub mod follow;
 mod logs;
@@ -71,7 +72,7 @@ enum Command {
     ///
     /// Stops at the first document that fails, and then exits 1 (7 if the server cannot be reached).
     Apply(apply::Apply),
-    /// Upload, show and delete drivers.
+    /// Upload, show and delete drivers, and run programs as drivers.
     #[command(subcommand)]
     Driver(driver::Driver),
     /// Show and delete pipelines.
@@ -128,6 +129,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
         Command::Config(up) => return show_config::run(up, output),
         Command::Doctor(up) => return doctor::run(up, output).await,
         Command::Migrate(migrate) => return until_interrupted(Box::pin(migrate::run(migrate, output))).await,
+        Command::Driver(driver::Driver::Exec(exec)) => return exec::run(*exec, &cli.server, output).await,
         Command::CompileComponent { memory_bytes, cpu_seconds } => return Ok(compile(memory_bytes, cpu_seconds)),
         command => command,
     };

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::component::{ComponentDriver, ComponentHost};
 use super::worker::Worker;
-use super::{NativeDriver, Parts};
+use super::{Concurrency, NativeDriver, Parts};
 use crate::bus::Stream;
 use crate::model::Driver;
 use crate::store::{self, List, SharedStore, keys};
@@ -26,7 +26,7 @@ pub struct Manager {
 }
 
 /// Held by all who have not yet tried to take their places for the first time.
-pub(super) type Starting = mpsc::Sender<Infallible>;
+pub(crate) type Starting = mpsc::Sender<Infallible>;
 
 impl Manager {
     /// Starts the workers of the embedding program's own drivers, and of the components as the store lists them.
@@ -46,8 +46,7 @@ impl Manager {
                 name: native.name,
                 resources: native.resources,
                 reconciler: native.reconciler,
-                concurrency: parts.config.component.driver_concurrency,
-                shared_concurrency: parts.config.component.driver_concurrency,
+                concurrency: shared(parts),
             };
             tasks.spawn(worker.run(Some(sender.clone()), stop.clone()));
         }
@@ -150,8 +149,7 @@ impl Follower {
             name: driver.name.clone(),
             resources: driver.resources.clone(),
             reconciler: component.clone(),
-            concurrency: self.parts.config.component.driver_concurrency,
-            shared_concurrency: self.parts.config.component.driver_concurrency,
+            concurrency: shared(&self.parts),
         };
         let stop = stop.child_token();
         self.tasks.spawn(worker.run(self.starting.clone(), stop.clone()));
@@ -166,4 +164,10 @@ impl Follower {
             tracing::warn!(driver = name, %error, "the place of a removed driver could not be given up; it expires");
         }
     }
+}
+
+/// One node may do all that a driver does at one time.
+fn shared(parts: &Parts) -> Concurrency {
+    let most = parts.config.component.driver_concurrency;
+    Concurrency { here: most, everywhere: most }
 }

@@ -14,7 +14,7 @@ use super::in_hand::{Hold, InHand, Taken};
 use super::logs::LogPump;
 use super::registry::Starting;
 use super::unwanted::Unwanted;
-use super::{Failure, Parts, Reconciler, Request, large};
+use super::{Concurrency, Failure, Parts, Reconciler, Request, large};
 use crate::blob;
 use crate::blob::results::{self, Bounds, Unread};
 use crate::bus::{self, Consumer, Delivery, Stream, subject};
@@ -37,10 +37,7 @@ pub(super) struct Worker {
     pub name: String,
     pub resources: Vec<String>,
     pub reconciler: Arc<dyn Reconciler>,
-    /// The most attempts under way here at one time.
-    pub concurrency: usize,
-    /// The most attempts under way at one time in all processes that share the place.
-    pub shared_concurrency: usize,
+    pub concurrency: Concurrency,
 }
 
 impl Worker {
@@ -51,7 +48,7 @@ impl Worker {
             stream: Stream::Messages,
             name: self.name.clone(),
             filters: subject::driver_filters(&self.name, &self.resources),
-            max_in_flight: self.shared_concurrency.max(1),
+            max_in_flight: self.concurrency.everywhere.max(1),
             ack_wait: self.parts.config.ack_wait(),
         };
         let in_hand = InHand::default();
@@ -72,7 +69,7 @@ impl Worker {
     }
 
     async fn take(&self, mut subscription: bus::Subscription, in_hand: &InHand, stop: &CancellationToken) {
-        let permits = Arc::new(Semaphore::new(self.concurrency.max(1)));
+        let permits = Arc::new(Semaphore::new(self.concurrency.here.max(1)));
         let calls = TaskTracker::new();
         let halt = CancellationToken::new();
         let unwanted = Unwanted::default();

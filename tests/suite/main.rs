@@ -19,6 +19,8 @@ mod lists;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
+mod remote;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod support;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use async_nats::ConnectOptions;
+use async_nats::{ConnectOptions, ServerAddr};
 
 use super::super::Error;
 
@@ -20,9 +20,16 @@ pub struct Access {
 }
 
 impl Access {
-    /// Options of a connection with them.
-    pub(super) fn options(&self) -> Result<ConnectOptions, Error> {
+    /// Options of a connection to these servers with them.
+    pub(super) fn options(&self, servers: &[ServerAddr]) -> Result<ConnectOptions, Error> {
         let mut options = ConnectOptions::new();
+        // The client does not look at them itself; several servers of a cluster know the same users.
+        if let Some((user, server)) = servers.iter().find_map(|server| Some((server.username()?, server))) {
+            options = match server.password() {
+                Some(password) => options.user_and_password(user.to_owned(), password.to_owned()),
+                None => options.token(user.to_owned()),
+            };
+        }
         if let Some(file) = &self.credentials {
             let unusable = |error| Error::Misconfigured(format!("credentials {}: {error}", file.display()));
             let text = std::fs::read_to_string(file).map_err(unusable)?;

@@ -120,7 +120,9 @@ impl Feed {
     async fn room(sender: &mpsc::Sender<Delivery>, wanted: Option<&watch::Sender<bool>>) -> Result<(), String> {
         match wanted {
             // It is set by the receiver, whose going away is noticed elsewhere.
-            Some(wanted) => wanted.subscribe().wait_for(|wanted| *wanted).await.map(drop).map_err(|error| error.to_string()),
+            Some(wanted) => {
+                wanted.subscribe().wait_for(|wanted| *wanted).await.map(drop).map_err(|error| error.to_string())
+            }
             None => sender.reserve().await.map(drop).map_err(|error| error.to_string()),
         }
     }

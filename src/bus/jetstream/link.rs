@@ -89,7 +89,7 @@ impl Link {
             Role::Driver(name) => format!("Conveyor driver {name}"),
         };
         let client = access
-            .options()?
+            .options(&servers)?
             .name(name)
             .retry_on_initial_connect()
             .max_reconnects(None)

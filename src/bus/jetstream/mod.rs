@@ -43,15 +43,7 @@ impl JetStreamBus {
     /// server that is reached within [`Limits::timeout`] but holds streams of these names with another configuration
     /// is one ([`Error::Foreign`]), and so is an address that is none ([`Error::Misconfigured`]).
     pub async fn connect(servers: &str, limits: Limits) -> Result<Self, Error> {
-        let bus = Self::open(servers, limits, &Access::default(), Role::Server).await?;
-        let mut phase = bus.link.phase.subscribe();
-        let settled = phase.wait_for(|phase| !matches!(phase, Phase::Away(_)));
-        if let Ok(Ok(phase)) = tokio::time::timeout(limits.timeout, settled).await
-            && let Phase::Foreign(difference) = &*phase
-        {
-            return Err(Error::Foreign(difference.clone()));
-        }
-        Ok(bus)
+        Self::open(servers, limits, &Access::default(), Role::Server).await
     }
 
     /// Connects to `servers` as the remote driver `name`. Nothing is made there but the driver's own consumer: the streams
@@ -67,7 +59,15 @@ impl JetStreamBus {
 
     async fn open(servers: &str, limits: Limits, access: &Access, role: Role) -> Result<Self, Error> {
         let link = Link::open(addresses(servers)?, limits, access, role).await?;
-        Ok(Self { _tasks: link.closing.clone().drop_guard(), link })
+        let bus = Self { _tasks: link.closing.clone().drop_guard(), link };
+        let mut phase = bus.link.phase.subscribe();
+        let settled = phase.wait_for(|phase| !matches!(phase, Phase::Away(_)));
+        if let Ok(Ok(phase)) = tokio::time::timeout(limits.timeout, settled).await
+            && let Phase::Foreign(difference) = &*phase
+        {
+            return Err(Error::Foreign(difference.clone()));
+        }
+        Ok(bus)
     }
 
     /// The connection, for what else is kept on the servers. It outlives the bus and reconnects by itself.

@@ -210,9 +210,9 @@ impl From<LoadError> for Failure {
             LoadError::Blobs(blob::Error::Unavailable(_))
             | LoadError::Refused { reason: Refused::Interrupted | Refused::CompilerBroken(_), .. }
             | LoadError::Stopping => Self::Retryable(text),
-            LoadError::Absent(_) | LoadError::Refused { .. } | LoadError::Blobs(blob::Error::Damaged { .. } | blob::Error::ReadOnly(_)) => {
-                Self::NotCallable(text)
-            }
+            LoadError::Absent(_)
+            | LoadError::Refused { .. }
+            | LoadError::Blobs(blob::Error::Damaged { .. } | blob::Error::ReadOnly(_)) => Self::NotCallable(text),
         }
     }
 }

@@ -34,6 +34,7 @@ fn commands_are_understood() {
         "apply -f a.yaml --idempotency-key k",
         "run logs @latest -f --driver d",
         "run watch 0192",
+        "driver exec --name d --resources a,b --nats nats://127.0.0.1:4222 --env A --env B=c --time-out 90s -- make -j 2",
     ] {
         let words = ["conveyor"].into_iter().chain(line.split(' '));
         assert!(Cli::try_parse_from(words).is_ok(), "{line}");
