@@ -11,15 +11,20 @@ export PROTOC := $(CURDIR)/.cache/protoc/bin/protoc
 # Some recipes share build folders, and cargo uses all cores by itself.
 .NOTPARALLEL:
 
-.PHONY: help demo test simulate chaos guests check bench clean
+.PHONY: help demo demo-ci test simulate chaos guests check bench clean
 
 help: ## Shows this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: guests ## Runs a pipeline of three components over this project's own lock file
 	.ci/tools protoc
 	$(HOST_BUILD)
 	.ci/demo
+
+demo-ci: guests ## Runs continuous integration of a small C program: git, make and a component
+	.ci/tools protoc nats
+	$(HOST_BUILD)
+	.ci/demo-ci
 
 test: guests ## Runs all tests: those of the guests, then those of the host
 	.ci/tools nats protoc etcd
