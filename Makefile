@@ -11,7 +11,7 @@ export PROTOC := $(CURDIR)/.cache/protoc/bin/protoc
 # Some recipes share build folders, and cargo uses all cores by itself.
 .NOTPARALLEL:
 
-.PHONY: help demo demo-ci test simulate chaos guests check bench clean
+.PHONY: help demo demo-ci test simulate chaos interop guests check bench clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,8 +27,9 @@ demo-ci: guests ## Runs continuous integration of a small C program: git, make a
 	.ci/demo-ci
 
 test: guests ## Runs all tests: those of the guests, then those of the host
-	.ci/tools nats protoc etcd
+	.ci/tools nats protoc etcd go
 	.ci/test-guests
+	.ci/build-interop
 	$(HOST_BUILD)
 	. .ci/env && cargo test --locked --doc
 	. .ci/env && cargo test --locked --lib --bins --tests
@@ -51,6 +52,12 @@ chaos: ## Kills, stops and fills real servers under load: TIMES=n as often as `m
 	.ci/tools nats protoc etcd
 	$(HOST_BUILD)
 	. .ci/env && CONVEYOR_CHAOS=$(TIMES) cargo test --locked --test suite chaos:: -- --nocapture --test-threads 2
+
+interop: ## Tests a driver of the Go SDK against us, with a job of 45 s; GO_SDK=folder takes a checkout of the SDK
+	.ci/tools nats protoc go
+	.ci/build-interop
+	$(HOST_BUILD)
+	. .ci/env && INTEROP_LONG=1 cargo test --locked --test suite interop:: -- --nocapture
 
 guests: ## Builds the guest components into plugins/out/
 	.ci/tools guests

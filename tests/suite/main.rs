@@ -13,6 +13,8 @@ mod conformance;
 #[cfg(test)]
 mod end_to_end;
 #[cfg(test)]
+mod interop;
+#[cfg(test)]
 mod library;
 #[cfg(test)]
 mod lists;
