@@ -1,12 +1,12 @@
 //! Watches: how a backend that can query its changes tells them without a gap.
 //!
-//! A watch reads what changed since its position, page by page; when it has told everything it waits for a signal and
-//! reads again. What is told always comes from the backend, so a slow watch costs no memory and a lost signal would cost
-//! time, not a change. Signals only go to watches whose keys were touched.
+//! A watch reads what changed since its position, page by page; when it has told everything it waits for a signal. The
+//! signal brings the changes with it as long as they are few, so that a watch that keeps up reads nothing; one that is
+//! slow reads again, so it costs little memory. Signals only go to watches whose keys were touched.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::Notify;
@@ -16,6 +16,9 @@ use super::{Change, Error, Revision, Watch};
 
 /// The most changes that a watch reads at one time.
 pub(super) const PAGE: usize = 256;
+
+/// The most changes, and the most bytes of them, that wait for a watch; when there are more, it reads them.
+const WAITING: (usize, usize) = (32, 64 << 10);
 
 /// A backend that can be asked what changed.
 pub(super) trait Source: Send + 'static {
@@ -62,60 +65,74 @@ impl Position {
     }
 }
 
-/// Signals the watches that something they look at has changed.
+/// Signals the watches that something they look at has changed. A commit costs as much as it touches keys, however many
+/// watches there are.
 #[derive(Default)]
 pub(super) struct Announcer {
-    state: Mutex<Announced>,
+    state: Arc<Mutex<Announced>>,
 }
 
 #[derive(Default)]
 struct Announced {
     newest: u64,
-    listeners: Vec<Weak<Listener>>,
-}
-
-struct Listener {
-    range: KeyRange,
-    signal: Mutex<Signal>,
-    wake: Notify,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Signal {
-    /// Every change up to here that concerns the watch has been signalled and taken up.
-    clean: u64,
-    /// Something changed since the watch looked last.
-    pending: bool,
+    /// By the prefix that they look at, and each under a number of its own.
+    listeners: HashMap<String, HashMap<u64, Listener>>,
+    /// The lengths of these prefixes, each with how many of them have it.
+    lengths: BTreeMap<usize, usize>,
+    /// The number of the next listener.
+    next: u64,
+    /// The store is gone.
     closed: bool,
 }
 
+#[derive(Default)]
+struct Listener {
+    news: News,
+    wake: Arc<Notify>,
+}
+
+/// What a watch has not taken up yet.
+#[derive(Debug, Default)]
+enum News {
+    /// Nothing.
+    None,
+    /// There may be anything; at the beginning that is so.
+    #[default]
+    Unknown,
+    /// These changes, and no others that concern it, between two revisions: the first is known to it or does not concern
+    /// it, the second is the newest.
+    Known { since: u64, until: u64, changes: Vec<Change>, bytes: usize },
+}
+
 impl Announcer {
-    /// Says what was committed, and which ranges it touches. To be called after the commit and in the order of commits,
-    /// by one thread at a time.
-    pub(super) fn announce(&self, newest: u64, touches: impl Fn(&KeyRange) -> bool) {
+    /// Says what was committed. To be called after the commit and in the order of commits, by one thread at a time.
+    pub(super) fn announce(&self, newest: u64, changes: &[Change]) {
+        let mut state = lock(&self.state);
+        let before = std::mem::replace(&mut state.newest, newest);
+        // Under one lock, so that nobody takes up a part of a commit while the rest is still being told.
+        for change in changes {
+            state.tell(before, newest, change);
+        }
+    }
+
+    /// Says that anything may have been committed.
+    pub(super) fn announce_all(&self, newest: u64) {
         let mut state = lock(&self.state);
         state.newest = newest;
-        state.listeners.retain(|listener| {
-            let Some(listener) = listener.upgrade() else { return false };
-            listener.hear(newest, touches(&listener.range));
-            true
-        });
+        for listener in state.listeners.values_mut().flat_map(HashMap::values_mut) {
+            listener.news = News::Unknown;
+            listener.wake.notify_one();
+        }
     }
 
     /// Tells the changes to keys with the prefix after a revision.
     pub(super) fn watch(&self, source: impl Source, prefix: &str, after: Revision) -> Watch {
-        let mut state = lock(&self.state);
-        let floor = if after == Revision::START { state.newest } else { 0 };
-        let listener = Arc::new(Listener {
-            range: KeyRange::of_prefix(prefix),
-            signal: Mutex::new(Signal { clean: 0, pending: true, closed: false }),
-            wake: Notify::new(),
-        });
-        state.listeners.push(Arc::downgrade(&listener));
-        drop(state);
+        let (seat, newest) = Seat::take(&self.state, prefix);
+        let floor = if after == Revision::START { newest } else { 0 };
         let follower = Follower {
             source,
-            listener,
+            range: KeyRange::of_prefix(prefix),
+            seat,
             position: Position::behind(after.0, floor),
             told: VecDeque::new(),
             complete: true,
@@ -133,35 +150,84 @@ impl Announcer {
 
 impl Drop for Announcer {
     fn drop(&mut self) {
-        for listener in lock(&self.state).listeners.iter().filter_map(Weak::upgrade) {
-            lock(&listener.signal).closed = true;
+        let mut state = lock(&self.state);
+        state.closed = true;
+        for listener in state.listeners.values().flat_map(HashMap::values) {
             listener.wake.notify_one();
         }
     }
 }
 
-impl Listener {
-    fn hear(&self, revision: u64, concerned: bool) {
-        let mut signal = lock(&self.signal);
-        if concerned {
-            signal.pending = true;
-            self.wake.notify_one();
-        } else if !signal.pending {
-            signal.clean = revision;
+impl Announced {
+    /// Tells a change, committed between two revisions, to those that it concerns.
+    fn tell(&mut self, before: u64, newest: u64, change: &Change) {
+        let prefixes = self.lengths.range(..=change.key.len()).filter_map(|(&length, _)| change.key.get(..length));
+        for prefix in prefixes {
+            for listener in self.listeners.get_mut(prefix).into_iter().flat_map(HashMap::values_mut) {
+                listener.hear(before, newest, change);
+            }
         }
     }
+}
 
-    /// Waits for a signal; answers up to where there is nothing to be read.
-    async fn changed(&self) -> Result<u64, Error> {
+impl Listener {
+    fn hear(&mut self, before: u64, newest: u64, change: &Change) {
+        if matches!(self.news, News::None) {
+            self.news = News::Known { since: before, until: newest, changes: Vec::new(), bytes: 0 };
+            self.wake.notify_one();
+        }
+        self.news.add(newest, change);
+    }
+}
+
+impl News {
+    fn add(&mut self, newest: u64, change: &Change) {
+        let Self::Known { until, changes, bytes, .. } = self else { return };
+        *until = newest;
+        *bytes += change.key.len() + change.value.as_ref().map_or(0, bytes::Bytes::len);
+        if changes.len() < WAITING.0 && *bytes <= WAITING.1 {
+            changes.push(change.clone());
+        } else {
+            *self = Self::Unknown;
+        }
+    }
+}
+
+/// A listener's place among the others, given up when it is dropped.
+struct Seat {
+    state: Arc<Mutex<Announced>>,
+    wake: Arc<Notify>,
+    prefix: String,
+    number: u64,
+}
+
+impl Seat {
+    /// Takes one; answers with the newest revision of which it is told nothing any more.
+    fn take(state: &Arc<Mutex<Announced>>, prefix: &str) -> (Self, u64) {
+        let listener = Listener::default();
+        let wake = Arc::clone(&listener.wake);
+        let mut announced = lock(state);
+        let number = announced.next;
+        announced.next += 1;
+        if !announced.listeners.contains_key(prefix) {
+            *announced.lengths.entry(prefix.len()).or_default() += 1;
+        }
+        announced.listeners.entry(prefix.to_owned()).or_default().insert(number, listener);
+        (Self { state: Arc::clone(state), wake, prefix: prefix.to_owned(), number }, announced.newest)
+    }
+
+    /// Waits for a signal, and takes up what it brings.
+    async fn changed(&self) -> Result<News, Error> {
         loop {
             {
-                let mut signal = lock(&self.signal);
-                if signal.closed {
+                let mut announced = lock(&self.state);
+                if announced.closed {
                     return Err(Error::Unavailable("the store was closed".into()));
                 }
-                if signal.pending {
-                    signal.pending = false;
-                    return Ok(signal.clean);
+                let listener = announced.listeners.get_mut(&self.prefix).and_then(|same| same.get_mut(&self.number));
+                let news = listener.map(|listener| std::mem::replace(&mut listener.news, News::None));
+                if let Some(news) = news.filter(|news| !matches!(news, News::None)) {
+                    return Ok(news);
                 }
             }
             self.wake.notified().await;
@@ -169,9 +235,29 @@ impl Listener {
     }
 }
 
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut announced = lock(&self.state);
+        let Some(same) = announced.listeners.get_mut(&self.prefix) else { return };
+        same.remove(&self.number);
+        if !same.is_empty() {
+            return;
+        }
+        announced.listeners.remove(&self.prefix);
+        let length = self.prefix.len();
+        let left = announced.lengths.get(&length).map_or(0, |count| count - 1);
+        if left == 0 {
+            announced.lengths.remove(&length);
+        } else {
+            announced.lengths.insert(length, left);
+        }
+    }
+}
+
 struct Follower<S> {
     source: S,
-    listener: Arc<Listener>,
+    range: KeyRange,
+    seat: Seat,
     position: Position,
     told: VecDeque<Change>,
     complete: bool,
@@ -185,10 +271,15 @@ impl<S: Source> Follower<S> {
             }
             if self.complete {
                 // The signal is taken before the query, so a change that the query misses signals again.
-                let clean = self.listener.changed().await?;
-                self.position.skip_to(clean);
+                match self.seat.changed().await? {
+                    News::Known { since, until, changes, .. } => {
+                        self.take_up(since, until, changes);
+                        continue;
+                    }
+                    News::None | News::Unknown => {}
+                }
             }
-            let read = self.source.changes(&self.listener.range, &self.position).await?;
+            let read = self.source.changes(&self.range, &self.position).await?;
             if let Some(last) = read.changes.last() {
                 self.position = Position { revision: last.revision.0, key: last.key.clone(), ..self.position };
             }
@@ -198,6 +289,16 @@ impl<S: Source> Follower<S> {
             self.complete = read.complete.is_some();
             self.told = read.changes.into();
         }
+    }
+
+    /// Tells changes that came with a signal. What was committed before it was announced has been read already.
+    fn take_up(&mut self, since: u64, until: u64, changes: Vec<Change>) {
+        self.position.skip_to(since);
+        let from = self.position.revision;
+        let mut fresh: Vec<Change> = changes.into_iter().filter(|change| change.revision.0 >= from).collect();
+        fresh.sort_by(|one, other| (one.revision, &one.key).cmp(&(other.revision, &other.key)));
+        self.told = fresh.into();
+        self.position.skip_to(until);
     }
 }
 

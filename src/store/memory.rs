@@ -59,13 +59,10 @@ impl Store for MemoryStore {
             return Err(Error::Conflict { key: write.key.clone() });
         }
         state.revision += 1;
-        let keys: Vec<_> = writes.iter().map(|write| write.key.clone()).collect();
-        for write in writes {
-            state.apply(write);
-        }
+        let changes: Vec<Change> = writes.into_iter().filter_map(|write| state.apply(write)).collect();
         state.forget(self.limits.history);
         // Still under the lock: announcements must come in the order of commits.
-        self.announcer.announce(state.revision, |range| keys.iter().any(|key| range.contains(key)));
+        self.announcer.announce(state.revision, &changes);
         Ok(Revision(state.revision))
     }
 
@@ -121,20 +118,21 @@ impl State {
         }
     }
 
-    fn apply(&mut self, write: Write) {
-        let Write { key, value, .. } = write;
-        let before = match value {
+    /// What it changes; nothing if it deletes what is not there.
+    fn apply(&mut self, Write { key, value, .. }: Write) -> Option<Change> {
+        let before = match &value {
             Some(value) => {
                 self.order.insert((self.revision, key.clone()));
-                self.entries.insert(key.clone(), (value, self.revision))
+                self.entries.insert(key.clone(), (value.clone(), self.revision))
             }
-            None => self.entries.remove(&key).inspect(|_| {
+            None => Some(self.entries.remove(&key).inspect(|_| {
                 self.deletions.insert((self.revision, key.clone()));
-            }),
+            })?),
         };
         if let Some((_, revision)) = before.filter(|(_, revision)| *revision < self.revision) {
-            self.order.remove(&(revision, key));
+            self.order.remove(&(revision, key.clone()));
         }
+        Some(Change { key, value, revision: Revision(self.revision) })
     }
 
     fn forget(&mut self, history: usize) {

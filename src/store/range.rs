@@ -41,12 +41,6 @@ impl KeyRange {
         self.until.as_ref().is_some_and(|until| *until <= self.from)
     }
 
-    /// Whether one of these keys, which are sorted, is in it.
-    pub(super) fn contains_any(&self, sorted: &[String]) -> bool {
-        let first = sorted.partition_point(|key| *key < self.from);
-        sorted.get(first).is_some_and(|key| self.contains(key))
-    }
-
     /// Whether the key is in it.
     pub(super) fn contains(&self, key: &str) -> bool {
         key >= self.from.as_str() && self.until.as_ref().is_none_or(|until| key < until.as_str())

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::store::{Entry, Revision, Write};
+use crate::store::{Change, Entry, Revision, Write};
 
 /// What an entry takes up beyond its key and value, in bytes.
 const EACH: usize = 96;
@@ -45,9 +45,6 @@ enum Slot {
     /// The query of this number is under way, and no write began since.
     Asked(u64),
 }
-
-/// A change that was committed: key, value and revision.
-pub(super) type Written = (String, Option<Bytes>, Revision);
 
 /// What is known of a key.
 #[derive(Debug, PartialEq, Eq)]
@@ -103,10 +100,10 @@ impl Recent {
     }
 
     /// All that was being written is committed.
-    pub(super) fn written(&self, changes: impl Iterator<Item = Written>) {
+    pub(super) fn written(&self, changes: impl Iterator<Item = Change>) {
         let mut state = self.lock();
         state.writing.clear();
-        for (key, value, revision) in changes {
+        for Change { key, value, revision } in changes {
             state.know(key, value.map(|value| (value, revision)), self.most);
         }
     }
@@ -171,6 +168,10 @@ mod tests {
         Entry { key: "k".into(), value: Bytes::copy_from_slice(text.as_bytes()), revision: Revision(revision) }
     }
 
+    fn put(key: &str, value: &str, revision: u64) -> Change {
+        Change { key: key.to_owned(), value: Some(value.to_owned().into()), revision: Revision(revision) }
+    }
+
     fn ask(recent: &Recent) -> u64 {
         let Found::Ask(number) = recent.get("k") else { panic!("nobody can know it") };
         number
@@ -185,7 +186,7 @@ mod tests {
         let meanwhile = ask(&recent);
         recent.answered(meanwhile, "k", Some(&known("old", 1)));
         ask(&recent);
-        recent.written([("k".to_owned(), Some(Bytes::from("new")), Revision(2))].into_iter());
+        recent.written([put("k", "new", 2)].into_iter());
         recent.answered(early, "k", Some(&known("old", 1)));
         assert_eq!(recent.get("k"), Found::Known(Some(known("new", 2))));
         recent.forget();
@@ -197,9 +198,9 @@ mod tests {
     #[test]
     fn what_is_used_stays_and_the_rest_goes() {
         let recent = Recent::new(8 << 10);
-        recent.written([("k".to_owned(), Some(Bytes::from("used")), Revision(1))].into_iter());
+        recent.written([put("k", "used", 1)].into_iter());
         for number in 0..1_000 {
-            recent.written([(format!("other-{number}"), Some(Bytes::from("x")), Revision(2))].into_iter());
+            recent.written([put(&format!("other-{number}"), "x", 2)].into_iter());
             assert_eq!(recent.get("k"), Found::Known(Some(known("used", 1))));
         }
         let state = recent.lock();

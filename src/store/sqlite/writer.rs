@@ -6,9 +6,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::sqlite::{Work, integer, number};
 use crate::store::follow::Announcer;
-use crate::store::{Error, Precondition, Revision, Write};
+use crate::store::{Change, Error, Precondition, Revision, Write};
 
-use super::recent::{Recent, Written};
+use super::recent::Recent;
 
 /// Deletions over `history` by this part of it are forgotten at once, not one by one.
 const SLACK: u64 = 16;
@@ -22,8 +22,8 @@ pub(super) struct Writer {
     /// The revision as the database has it; behind `revision` while a group is under way.
     saved: u64,
     tombstones: u64,
-    /// What the group under way has written, in this order.
-    changes: Vec<Written>,
+    /// What the group under way has changed, in this order.
+    changes: Vec<Change>,
 }
 
 impl Writer {
@@ -39,13 +39,14 @@ impl Writer {
         Ok(())
     }
 
-    fn delete(&mut self, connection: &Connection, key: &str) -> rusqlite::Result<()> {
+    /// Whether there was anything.
+    fn delete(&mut self, connection: &Connection, key: &str) -> rusqlite::Result<bool> {
         let deleted = connection.prepare_cached("DELETE FROM entries WHERE key = ?1")?.execute([key])?;
         if deleted > 0 {
             let sql = "INSERT OR IGNORE INTO tombstones (revision, key) VALUES (?1, ?2)";
             self.tombstones += connection.prepare_cached(sql)?.execute(params![integer(self.revision), key])? as u64;
         }
-        Ok(())
+        Ok(deleted > 0)
     }
 
     /// Forgets the oldest deletions; always all of one revision, so that what is left has no gap.
@@ -76,7 +77,7 @@ impl Work for Writer {
         self.changes.clear();
         self.recent.forget();
         // After a commit that failed nobody can say for sure what was written, so every watch looks.
-        self.announcer.announce(self.revision, |_| true);
+        self.announcer.announce_all(self.revision);
         Ok(())
     }
 
@@ -88,12 +89,14 @@ impl Work for Writer {
         }
         self.revision += 1;
         self.recent.writing(&job);
-        for write in job {
-            match &write.value {
-                Some(value) => self.put(connection, &write.key, value)?,
-                None => self.delete(connection, &write.key)?,
+        for Write { key, value, .. } in job {
+            let changed = match &value {
+                Some(value) => self.put(connection, &key, value).map(|()| true)?,
+                None => self.delete(connection, &key)?,
+            };
+            if changed {
+                self.changes.push(Change { key, value, revision: Revision(self.revision) });
             }
-            self.changes.push((write.key, write.value, Revision(self.revision)));
         }
         Ok(Ok(Revision(self.revision)))
     }
@@ -109,10 +112,8 @@ impl Work for Writer {
     fn committed(&mut self) {
         if self.revision > self.saved {
             self.saved = self.revision;
-            let mut touched: Vec<String> = self.changes.iter().map(|(key, ..)| key.clone()).collect();
-            touched.sort_unstable();
+            self.announcer.announce(self.revision, &self.changes);
             self.recent.written(self.changes.drain(..));
-            self.announcer.announce(self.revision, |range| range.contains_any(&touched));
         }
     }
 }
