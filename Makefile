@@ -53,9 +53,9 @@ chaos: ## Kills, stops and fills real servers under load: TIMES=n as often as `m
 	$(HOST_BUILD)
 	. .ci/env && CONVEYOR_CHAOS=$(TIMES) cargo test --locked --test suite chaos:: -- --nocapture --test-threads 2
 
-interop: ## Tests a driver of the Go SDK against us, with a job of 45 s; GO_SDK=folder takes a checkout of the SDK
+interop: ## Tests a driver of the released Go SDK, or of that in GO_SDK=folder, with a job of 45 s
 	.ci/tools nats protoc go
-	.ci/build-interop
+	GO_SDK="$(or $(GO_SDK),released)" .ci/build-interop
 	$(HOST_BUILD)
 	. .ci/env && INTEROP_LONG=1 cargo test --locked --test suite interop:: -- --nocapture
 

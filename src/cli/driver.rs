@@ -6,8 +6,9 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::noun::Noun;
-use super::output::{self, Action, Column, Format};
-use super::{Context, Error, Exit, exec};
+use super::output::{self, Action, Column, Format, Output};
+use super::project::{self, Project};
+use super::{Context, Error, Exit, exec, inspect};
 
 const DRIVERS: Noun<'static> = Noun {
     kind: "Driver",
@@ -26,15 +27,28 @@ const DRIVERS: Noun<'static> = Noun {
 /// What can be done with drivers.
 #[derive(Debug, Subcommand)]
 pub enum Driver {
+    /// Write the folder of a new driver.
+    New(project::New),
+    /// Build the driver of a folder, and check a component as an upload would.
+    Build(project::Folder),
+    /// Run a driver's own tests; then its component in the real host, without a server, on the requests of its folder
+    /// `cases`.
+    Test(project::Test),
+    /// Show what a component says of itself: its exports and imports, its version of the contract, its size.
+    Inspect {
+        /// The component.
+        file: PathBuf,
+    },
     /// Upload a WASI component as a driver, or new bytes for one.
     Push {
-        /// The component.
+        /// The component, or the folder of a driver, whose driver.toml then says what is left out.
+        #[arg(default_value = ".")]
         file: PathBuf,
         /// The driver's name.
         #[arg(long)]
-        name: String,
+        name: Option<String>,
         /// The types of resource it acts on, separated by commas.
-        #[arg(long, value_name = "TYPE,...", value_delimiter = ',', required = true)]
+        #[arg(long, value_name = "TYPE,...", value_delimiter = ',')]
         resources: Vec<String>,
     },
     /// Run a command for every step that names this driver: a remote driver, until Ctrl-C.
@@ -59,12 +73,62 @@ pub enum Driver {
 
 pub(super) async fn run(driver: &Driver, context: &Context) -> Result<Exit, Error> {
     match driver {
-        Driver::Push { file, name, resources } => push(context, file, name, &resources.join(",")).await,
-        // It talks to no server and is carried out before.
-        Driver::Exec(_) => Ok(Exit::Ok),
+        Driver::Push { file, name, resources } => {
+            let upload = Upload::read(file, name.as_deref(), resources)?;
+            push(context, &upload.file, &upload.name, &upload.resources.join(",")).await
+        }
+        // These talk to no server and are carried out before.
+        Driver::New(_) | Driver::Build(_) | Driver::Test(_) | Driver::Inspect { .. } | Driver::Exec(_) => Ok(Exit::Ok),
         Driver::List => DRIVERS.list(context).await,
         Driver::Get { name } => DRIVERS.get(context, name).await,
         Driver::Delete { name } => DRIVERS.delete(context, name).await,
+    }
+}
+
+impl Driver {
+    /// Whether it talks to no server.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self, Self::New(_) | Self::Build(_) | Self::Test(_) | Self::Inspect { .. } | Self::Exec(_))
+    }
+}
+
+/// Carries out what talks to no server; `server` is where a command that works for one may ask.
+pub(super) async fn run_here(driver: Driver, server: &str, output: Output) -> Result<Exit, Error> {
+    match driver {
+        Driver::New(new) => project::new(&new, output),
+        Driver::Build(folder) => project::build(&folder, output),
+        Driver::Test(test) => project::test(&test, output).await,
+        Driver::Inspect { file } => inspect::show(&file, output),
+        Driver::Exec(exec) => exec::run(*exec, server, output).await,
+        Driver::Push { .. } | Driver::List | Driver::Get { .. } | Driver::Delete { .. } => Ok(Exit::Ok),
+    }
+}
+
+/// What is uploaded, and as what.
+struct Upload {
+    file: PathBuf,
+    name: String,
+    resources: Vec<String>,
+}
+
+impl Upload {
+    /// Takes from the driver.toml of a folder what the command line leaves out.
+    fn read(file: &Path, name: Option<&str>, resources: &[String]) -> Result<Self, Error> {
+        if file.is_dir() {
+            let project = Project::read(file)?;
+            let component = project.component(file)?;
+            let resources = if resources.is_empty() { project.resources } else { resources.to_vec() };
+            return Ok(Self { file: component, name: name.map_or(project.name, str::to_owned), resources });
+        }
+        match (name, resources) {
+            (Some(name), [_, ..]) => {
+                Ok(Self { file: file.to_owned(), name: name.to_owned(), resources: resources.to_vec() })
+            }
+            _ => Err(Error::Usage {
+                what: "a component alone does not say which driver it is".to_owned(),
+                fix: "give --name and --resources, or name a folder with a driver.toml instead of the file".to_owned(),
+            }),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `conveyor driver exec`: any program as a remote driver.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::output::Output;
+use super::project::Project;
 use super::settings::{self, Flags};
 use super::up::{Signals, start_log};
 use super::{Error, Exit};
@@ -21,11 +22,11 @@ use crate::remote::RemoteDriver;
 /// What is run for whom.
 #[derive(Debug, Args)]
 pub struct Exec {
-    /// The driver's name, as steps of pipelines name it.
+    /// The driver's name, as steps of pipelines name it [default: what the driver.toml of this folder says].
     #[arg(long)]
-    name: String,
-    /// The types of resource it acts on, separated by commas.
-    #[arg(long, value_name = "TYPE,...", value_delimiter = ',', required = true)]
+    name: Option<String>,
+    /// The types of resource it acts on, separated by commas [default: as the name].
+    #[arg(long, value_name = "TYPE,...", value_delimiter = ',')]
     resources: Vec<String>,
     /// NATS servers, separated by commas [default: those of --server, or nats://127.0.0.1:4222].
     #[arg(long, value_name = "URL")]
@@ -64,8 +65,8 @@ pub struct Exec {
     /// one].
     #[arg(long, value_name = "FILE", env = "CONVEYOR_CONFIG")]
     config: Option<PathBuf>,
-    /// The command and its arguments.
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    /// The command and its arguments [default: what `run` in the driver.toml of this folder says].
+    #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
@@ -74,10 +75,11 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
     if duration.is_positive() { Ok(duration) } else { Err("it must be longer than nothing".to_owned()) }
 }
 
-pub(super) async fn run(exec: Exec, server: &str, output: Output) -> Result<Exit, Error> {
+pub(super) async fn run(mut exec: Exec, server: &str, output: Output) -> Result<Exit, Error> {
     start_log()?;
+    let name = exec.complete()?;
     let flags = Flags { nats: exec.nats.clone(), file: exec.config.clone(), ..Flags::default() };
-    let config = settings::load(&flags, &settings::environment(), std::path::Path::new(""));
+    let config = settings::load(&flags, &settings::environment(), Path::new(""));
     let config = config.map_err(Error::Settings)?;
     let signals = Signals::listen()?;
     let program = exec.program(&config);
@@ -86,7 +88,7 @@ pub(super) async fn run(exec: Exec, server: &str, output: Output) -> Result<Exit
         Some(servers) => Some(servers.clone()),
         None => nats_of(server).await,
     };
-    let mut builder = RemoteDriver::reconciler(&exec.name, &resources, Arc::new(program.clone()))
+    let mut builder = RemoteDriver::reconciler(&name, &resources, Arc::new(program.clone()))
         .access(exec.access())
         .api(server)
         .concurrency(exec.concurrency);
@@ -94,14 +96,14 @@ pub(super) async fn run(exec: Exec, server: &str, output: Output) -> Result<Exit
         builder = builder.nats(servers);
     }
     let unusable = |error: crate::remote::StartError| Error::Usage {
-        what: format!("the driver \"{}\" cannot start: {error}", exec.name),
+        what: format!("the driver \"{name}\" cannot start: {error}"),
         fix: "see conveyor driver exec --help".to_owned(),
     };
     let mut driver = builder.config(config).start().await.map_err(unusable)?;
     let stopped = signals.stopped();
     tokio::pin!(stopped);
     let told = tokio::select! {
-        () = driver.ready() => output.line(&format!("driver {} is ready", exec.name)),
+        () = driver.ready() => output.line(&format!("driver {name} is ready")),
         () = &mut stopped => Ok(()),
     };
     if let Err(error) = told {
@@ -120,6 +122,26 @@ async fn nats_of(server: &str) -> Option<String> {
 }
 
 impl Exec {
+    /// Takes from the driver.toml of the working folder what the command line leaves out, and gives the name.
+    fn complete(&mut self) -> Result<String, Error> {
+        let said = (self.name.clone(), self.resources.is_empty(), self.command.is_empty());
+        if let (Some(name), false, false) = said {
+            return Ok(name);
+        }
+        let project = Project::read(Path::new("."))?;
+        if self.resources.is_empty() {
+            self.resources = project.resources;
+        }
+        if self.command.is_empty() {
+            let run = project.run.ok_or_else(|| Error::Usage {
+                what: format!("the driver \"{}\" is a component, which runs in the server", project.name),
+                fix: "upload it with `conveyor driver push`, or give a command".to_owned(),
+            })?;
+            self.command = ["sh", "-c", &format!("exec {run}")].map(OsString::from).into();
+        }
+        Ok(self.name.take().unwrap_or(project.name))
+    }
+
     fn access(&self) -> Access {
         let certificate = self.certificate.clone().zip(self.key.clone());
         Access { credentials: self.credentials.clone(), ca: self.ca.clone(), certificate }

@@ -13,12 +13,14 @@ mod error;
 mod exec;
 mod exit;
 pub mod follow;
+mod inspect;
 mod logs;
 pub mod manifest;
 mod migrate;
 mod noun;
 pub mod output;
 mod pipeline;
+pub mod project;
 mod resource;
 pub mod run;
 pub mod settings;
@@ -129,7 +131,9 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
         Command::Config(up) => return show_config::run(up, output),
         Command::Doctor(up) => return doctor::run(up, output).await,
         Command::Migrate(migrate) => return until_interrupted(Box::pin(migrate::run(migrate, output))).await,
-        Command::Driver(driver::Driver::Exec(exec)) => return exec::run(*exec, &cli.server, output).await,
+        Command::Driver(driver) if driver.is_local() => {
+            return driver::run_here(driver, &cli.server, output).await;
+        }
         Command::CompileComponent { memory_bytes, cpu_seconds } => return Ok(compile(memory_bytes, cpu_seconds)),
         command => command,
     };

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod authoring;
+#[cfg(test)]
 mod chaos;
 #[cfg(test)]
 mod cli;

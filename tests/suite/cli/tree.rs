@@ -43,7 +43,7 @@ fn commands_are_understood() {
 
 #[test]
 fn slips_are_usage_errors() {
-    for line in ["", "upp", "apply", "driver push d.wasm --name d", "run list --status done", "up --listen here"] {
+    for line in ["", "upp", "apply", "driver push a b", "run list --status done", "up --listen here"] {
         let words = ["conveyor"].into_iter().chain(line.split_whitespace());
         let error = Cli::try_parse_from(words).map(|_| ()).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");

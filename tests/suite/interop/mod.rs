@@ -95,8 +95,8 @@ async fn plain_resources_pipelines_logs_failures_updates_and_deletes() {
     let run = server.succeeded(&piped).await;
     let data = &run.steps[3].result.as_ref().unwrap().data;
     assert_eq!((&data["event"], &data["run"]), (&json!("create"), &json!(piped)));
-    let (_, lines) = server.get(&format!("/logs?runid={piped}&driver=go")).await;
-    let messages: Vec<&str> = lines.as_array().unwrap().iter().map(|line| line["message"].as_str().unwrap()).collect();
+    let lines = server.logged(&piped, "driver=go", 2).await;
+    let messages: Vec<&str> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
     assert_eq!(messages, ["create of piped"; 2]);
     let failed = submit(&server, "failed", Some("one"), json!({ "fail": "no such branch" })).await;
     let run = server.finished(&failed).await;

@@ -75,12 +75,6 @@ async fn gone(process: &str) {
     }
 }
 
-async fn log(server: &Server, run: &str) -> Vec<(String, String)> {
-    let (_, lines) = server.get(&format!("/logs?runid={run}")).await;
-    let text = |line: &Value, key: &str| line[key].as_str().unwrap().to_owned();
-    lines.as_array().unwrap().iter().map(|line| (text(line, "level"), text(line, "message"))).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_gets_the_request_and_gives_lines_and_a_result() {
     let nats = NatsServer::start();
@@ -103,9 +97,10 @@ async fn a_command_gets_the_request_and_gives_lines_and_a_result() {
     assert_eq!((&request["run_id"], &request["attempt"]), (&json!(id), &json!(1)));
     assert_eq!(request["resource"]["spec"], json!({ "name": "one" }));
     assert_eq!(request["context"]["metadata"], json!({ "team": "belt" }));
-    let mut lines = log(&server, &id).await;
-    lines.sort();
-    assert_eq!(lines, [("info".into(), "to out".into()), ("warn".into(), "to err".into())]);
+    let lines = server.logged(&id, "driver=tool", 2).await;
+    let mut lines: Vec<_> = lines.iter().map(|line| (line["level"].as_str(), line["message"].as_str())).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, [(Some("info"), Some("to out")), (Some("warn"), Some("to err"))]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,7 +61,7 @@ async fn a_function_elsewhere_is_a_step_among_components() {
     let id = server.submit("one", Some("belt")).await;
     let run = server.succeeded(&id).await;
     assert_eq!(run.steps[1].result.as_ref().unwrap().data, json!({ "team": "belt" }));
-    let (_, lines) = server.get(&format!("/logs?runid={id}&driver=ship")).await;
+    let lines = server.logged(&id, "driver=ship", 1).await;
     assert_eq!((lines[0]["message"].as_str(), lines[0]["step"].as_str()), (Some("one after check"), Some("ship")));
     let told: Value = serde_json::from_slice(&live.next().await.unwrap().payload).unwrap();
     assert_eq!(told["message"], lines[0]["message"]);

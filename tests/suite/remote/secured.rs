@@ -82,7 +82,7 @@ async fn a_driver_that_may_do_nothing_but_its_work_does_it_over_tls() {
     let ship = ship.nats(address("ship:d")).access(papers.access()).config(quick()).start().await.unwrap();
     let id = server.submit("one", Some("belt")).await;
     server.succeeded(&id).await;
-    let (_, lines) = server.get(&format!("/logs?runid={id}")).await;
+    let lines = server.logged(&id, "driver=ship", 1).await;
     assert_eq!(lines[0]["message"], "secretly");
     ship.stop().await;
 }
