@@ -140,16 +140,12 @@ impl Program {
             status
         };
         let work = async { tokio::join!(ended, out, err, feed) };
-        let (status, out, err, ()) = match self.time_out {
-            None => work.await,
-            Some(limit) => match tokio::time::timeout(limit, work).await {
-                Ok(ended) => ended,
-                Err(_) => {
-                    group.end().await;
-                    let program = self.command.display();
-                    return Err(Failure::OutOfBudget(format!("{program} ran longer than {limit:?} and was stopped")));
-                }
-            },
+        // Without a limit it is as long as time can be told.
+        let limit = self.time_out.unwrap_or(Duration::MAX);
+        let Ok((status, out, err, ())) = tokio::time::timeout(limit, work).await else {
+            group.end().await;
+            let program = self.command.display();
+            return Err(Failure::OutOfBudget(format!("{program} ran longer than {limit:?} and was stopped")));
         };
         let status =
             status.map_err(|error| Failure::Retryable(format!("the end of the program was missed: {error}")))?;

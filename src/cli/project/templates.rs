@@ -124,7 +124,8 @@ pub fn files(name: &str, language: Language, remote: bool, resources: &[String])
     let manifest = toml::to_string(&project).map_err(|error| error.to_string())?;
     let own = [("driver.toml".to_owned(), manifest), ("README.md".to_owned(), readme(&project))];
     let filled = recipe.files.iter().map(|(path, text)| ((*path).to_owned(), text.replace("{{name}}", name)));
-    let file = |(path, text): (String, String)| File { executable: path.ends_with(".sh"), path, text };
+    // Only scripts begin so.
+    let file = |(path, text): (String, String)| File { executable: text.starts_with("#!"), path, text };
     Ok(filled.chain(own).map(file).collect())
 }
 
@@ -231,7 +232,8 @@ fn cc() -> Tool {
 
 fn readme(project: &Project) -> String {
     let Project { name, tools, .. } = project;
-    let needs: String = tools.iter().map(|tool| format!("- {}: {}\n", tool.name, tool.install)).collect();
+    let needs: Vec<String> = tools.iter().map(|tool| format!("- {}: {}", tool.name, tool.install)).collect();
+    let needs = needs.join("\n");
     let last = if project.component.is_some() {
         "conveyor driver test    # its own tests, then the requests in cases/ in the real host, without a server\n\
          conveyor driver push    # to the server; again after each change\n"
@@ -242,7 +244,7 @@ fn readme(project: &Project) -> String {
     format!(
         "# {name}\n\nA driver of Conveyor. What it does is in the file `reconcile`; the rest is its border.\n\n\
          ```sh\nconveyor driver build\n{last}```\n\nA resource for it: `{{\"name\": \"one\", \"resource\": \"{}\", \"spec\": \
-         {{\"who\": \"belt\"}}}}`.\n\nIt needs\n\n{needs}",
+         {{\"who\": \"belt\"}}}}`.\n\nIt needs\n\n{needs}\n",
         project.resources.first().map_or("app", String::as_str),
     )
 }

@@ -69,7 +69,7 @@ authorization { users: [
 #[tokio::test]
 async fn a_driver_that_may_do_nothing_but_its_work_does_it_over_tls() {
     let papers = Papers::new();
-    let nats = NatsServer::configured(format!("{}{USERS}", papers.tls("")));
+    let nats = NatsServer::configured(&format!("{}{USERS}", papers.tls("")));
     let address = |user: &str| nats.url().replace("nats://", &format!("tls://{user}@"));
     let ca = papers.path("ca.pem");
     let server = Server::with(&["--nats", &address("server:s")], &[("SSL_CERT_FILE", ca.to_str().unwrap())]);
@@ -90,7 +90,7 @@ async fn a_driver_that_may_do_nothing_but_its_work_does_it_over_tls() {
 #[tokio::test]
 async fn a_server_that_asks_for_a_certificate_lets_in_whoever_has_one() {
     let papers = Papers::new();
-    let nats = NatsServer::configured(papers.tls(", verify: true"));
+    let nats = NatsServer::configured(&papers.tls(", verify: true"));
     let own = Some((papers.path("client.pem"), papers.path("client.key")));
     for (access, comes_in) in [(Access { certificate: own, ..papers.access() }, true), (papers.access(), false)] {
         let driver = RemoteDriver::function("ship", &["app"], |_| async { Ok(DriverResult::success("")) });

@@ -32,8 +32,8 @@ impl NatsServer {
     }
 
     /// Starts one with these settings beside those of JetStream.
-    pub fn configured(more: String) -> Self {
-        Self::started("", &more)
+    pub fn configured(more: &str) -> Self {
+        Self::started("", more)
     }
 
     /// Starts one with these settings of JetStream, such as `sync_interval: always`.
