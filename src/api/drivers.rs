@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Params, Payload, Raw, Segments};
 use super::{Items, State};
-use crate::catalog::DriverView;
+use crate::catalog::{DriverView, Upload};
 use crate::model::DriverMessage;
 
 /// What a component acts on.
@@ -21,6 +21,12 @@ pub struct UploadQuery {
     /// The types of resource, separated by commas.
     #[serde(default)]
     pub resources: String,
+    /// Who uploads; kept with the version.
+    #[serde(default)]
+    pub who: String,
+    /// Why; kept with the version.
+    #[serde(default)]
+    pub note: String,
 }
 
 /// Uploads a component as a driver: the body is the component's bytes. 201 if the driver is new, 200 if it is replaced.
@@ -35,7 +41,8 @@ pub async fn upload(
 ) -> Result<(StatusCode, Json<DriverView>), ApiError> {
     let types = query.resources.split(',').map(str::trim).filter(|text| !text.is_empty());
     let types: Vec<String> = types.map(str::to_owned).collect();
-    let (view, created) = state.catalog.upload_driver(&name, &types, bytes).await?;
+    let upload = Upload { who: query.who, note: query.note };
+    let (view, created) = state.catalog.upload_version(&name, &types, bytes, &upload).await?;
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(view)))
 }
 

@@ -4,6 +4,7 @@
 //! protocol, section 3).
 
 mod definitions;
+mod driver_versions;
 mod drivers;
 mod error;
 mod extract;

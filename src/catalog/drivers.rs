@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::{Catalog, Code, Error};
 use crate::bus::{Message, Place, subject};
-use crate::model::{Digest, Driver, DriverMessage, check_driver_name, check_name};
+use crate::model::{Digest, Driver, DriverMessage, DriverVersion, check_driver_name, check_name};
 use crate::store::{self, List, Write, keys};
 
 /// How long an upload or a removal waits for the driver's place.
@@ -54,18 +54,42 @@ pub struct DriverView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub uploaded_at: Option<Timestamp>,
+    /// The number of the component's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+}
+
+/// What is remembered with a version of a driver.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Upload {
+    /// Who uploads, as they call themselves; at most 4,096 bytes.
+    pub who: String,
+    /// Why; at most 4,096 bytes.
+    pub note: String,
 }
 
 impl Catalog {
-    /// Accepts a component as a driver, in place of an earlier one of the same name. The answer also says whether it is
-    /// new.
+    /// Accepts a component as a driver, in place of an earlier one of the same name. The answer also says whether the
+    /// driver is new.
     pub async fn upload_driver(
         &self,
         name: &str,
         resources: &[String],
         bytes: Bytes,
     ) -> Result<(DriverView, bool), Error> {
+        self.upload_version(name, resources, bytes, &Upload::default()).await
+    }
+
+    /// The same, with what is remembered of the version.
+    pub async fn upload_version(
+        &self,
+        name: &str,
+        resources: &[String],
+        bytes: Bytes,
+        upload: &Upload,
+    ) -> Result<(DriverView, bool), Error> {
         check_driver_name("driver", name)?;
+        upload.check()?;
         check_types(resources)?;
         let before = store::read::<Driver>(self.store.as_ref(), &keys::driver(name)).await?;
         if before.is_none() {
@@ -74,18 +98,20 @@ impl Catalog {
         let inspection = self.host.admit(bytes.clone()).await?;
         // The bytes are durable before anything names them.
         let digest = self.blobs.put(bytes).await?;
-        let driver = Driver {
-            name: name.to_owned(),
-            resources: resources.to_vec(),
+        let version = DriverVersion {
+            version: 0,
             digest,
+            resources: resources.to_vec(),
             size: inspection.size,
             wit_version: inspection.wit_version,
             imports: inspection.imports,
             uploaded_at: self.clock.now(),
+            who: upload.who.clone(),
+            note: upload.note.clone(),
         };
-        self.store.transact(vec![Write::put(keys::driver(name), store::encode(&driver)?)]).await?;
+        let (driver, is_new) = self.put_version(name, version).await?;
         self.until_place(name, true).await;
-        Ok((self.component_view(driver), before.is_none()))
+        Ok((self.component_view(driver), is_new))
     }
 
     /// All drivers, by name: components, and remote ones that hold a place.
@@ -117,7 +143,10 @@ impl Catalog {
             let text = format!("driver \"{name}\" is remote: stop its program, nothing of it is stored here");
             return Err(Error::new(Code::DriverIsRemote, text));
         }
-        self.store.transact(vec![Write::delete(keys::driver(name))]).await?;
+        let deleted = self.store.transact(vec![Write::delete(keys::driver(name))]).await?;
+        if let Err(error) = self.remove_written(&keys::driver_versions(name), deleted).await {
+            tracing::warn!(driver = name, %error, "old versions of a deleted driver stay");
+        }
         self.until_place(name, false).await;
         Ok(())
     }
@@ -162,7 +191,7 @@ impl Catalog {
         Ok(())
     }
 
-    fn component_view(&self, driver: Driver) -> DriverView {
+    pub(super) fn component_view(&self, driver: Driver) -> DriverView {
         DriverView {
             connected: self.bus.places().borrow().contains_key(&driver.name),
             kind: DriverKind::Component,
@@ -173,6 +202,7 @@ impl Catalog {
             wit_version: Some(driver.wit_version),
             imports: Some(driver.imports),
             uploaded_at: Some(driver.uploaded_at),
+            version: Some(driver.version),
         }
     }
 }
@@ -208,10 +238,11 @@ fn remote_view(name: &str, place: &Place) -> DriverView {
         wit_version: None,
         imports: None,
         uploaded_at: None,
+        version: None,
     }
 }
 
-fn not_found(name: &str) -> Error {
+pub(super) fn not_found(name: &str) -> Error {
     let text =
         format!("no driver \"{name}\": neither was a component of this name uploaded nor is a remote driver connected");
     Error::new(Code::DriverNotFound, text)

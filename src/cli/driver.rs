@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::Value;
 
+use super::driver_version::{self, Remark, Rollback};
 use super::noun::Noun;
 use super::output::{self, Action, Column, Format, Output};
 use super::project::{self, Project};
@@ -50,6 +51,8 @@ pub enum Driver {
         /// The types of resource it acts on, separated by commas.
         #[arg(long, value_name = "TYPE,...", value_delimiter = ',')]
         resources: Vec<String>,
+        #[command(flatten)]
+        remark: Remark,
     },
     /// Run a command for every step that names this driver: a remote driver, until Ctrl-C.
     ///
@@ -64,6 +67,13 @@ pub enum Driver {
         /// The driver's name.
         name: String,
     },
+    /// Show the versions of a driver that is a component, newest first.
+    Versions {
+        /// The driver's name.
+        name: String,
+    },
+    /// Make an earlier version of a driver its newest.
+    Rollback(Rollback),
     /// Delete a driver that is a component.
     Delete {
         /// The driver's name.
@@ -73,12 +83,14 @@ pub enum Driver {
 
 pub(super) async fn run(driver: &Driver, context: &Context) -> Result<Exit, Error> {
     match driver {
-        Driver::Push { file, name, resources } => {
+        Driver::Push { file, name, resources, remark } => {
             let upload = Upload::read(file, name.as_deref(), resources)?;
-            push(context, &upload.file, &upload.name, &upload.resources.join(",")).await
+            push(context, &upload.file, &upload.name, &upload.resources.join(","), remark).await
         }
         // These talk to no server and are carried out before.
         Driver::New(_) | Driver::Build(_) | Driver::Test(_) | Driver::Inspect { .. } | Driver::Exec(_) => Ok(Exit::Ok),
+        Driver::Versions { name } => driver_version::versions(name, context).await,
+        Driver::Rollback(rollback) => driver_version::rollback(rollback, context).await,
         Driver::List => DRIVERS.list(context).await,
         Driver::Get { name } => DRIVERS.get(context, name).await,
         Driver::Delete { name } => DRIVERS.delete(context, name).await,
@@ -100,7 +112,13 @@ pub(super) async fn run_here(driver: Driver, server: &str, output: Output) -> Re
         Driver::Test(test) => project::test(&test, output).await,
         Driver::Inspect { file } => inspect::show(&file, output),
         Driver::Exec(exec) => exec::run(*exec, server, output).await,
-        Driver::Push { .. } | Driver::List | Driver::Get { .. } | Driver::Delete { .. } => Ok(Exit::Ok),
+        // These are asked of a server.
+        Driver::Push { .. }
+        | Driver::Versions { .. }
+        | Driver::Rollback(_)
+        | Driver::List
+        | Driver::Get { .. }
+        | Driver::Delete { .. } => Ok(Exit::Ok),
     }
 }
 
@@ -132,10 +150,11 @@ impl Upload {
     }
 }
 
-async fn push(context: &Context, file: &Path, name: &str, resources: &str) -> Result<Exit, Error> {
+async fn push(context: &Context, file: &Path, name: &str, resources: &str, remark: &Remark) -> Result<Exit, Error> {
     let unreadable = |source| Error::File { file: file.display().to_string(), source };
     let bytes = tokio::fs::read(file).await.map_err(unreadable)?;
-    let answer = context.client.upload(&["drivers", name], &[("resources", resources)], bytes).await?;
+    let [who, note] = remark.query();
+    let answer = context.client.upload(&["drivers", name], &[("resources", resources), who, note], bytes).await?;
     if context.output.format == Format::Json {
         output::value(&answer.body)?;
         return Ok(Exit::Ok);

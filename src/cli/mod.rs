@@ -9,6 +9,7 @@ pub mod client;
 mod definition;
 mod doctor;
 mod driver;
+mod driver_version;
 mod error;
 mod exec;
 mod exit;

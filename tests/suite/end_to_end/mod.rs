@@ -16,3 +16,4 @@ mod logs;
 mod migrate;
 mod nats;
 mod policy;
+mod versions;
