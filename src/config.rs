@@ -4,6 +4,8 @@
 //! (`CONVEYOR_COMPONENT__MEMORY_BYTES`).
 
 mod component;
+mod nats_server;
+mod remote;
 mod retention;
 mod tools;
 
@@ -14,6 +16,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use component::{Component, maximum};
+pub use nats_server::NatsServer;
+pub use remote::{Exec, Remote};
 pub use retention::Retention;
 pub use tools::{Doctor, Migrate};
 
@@ -25,8 +29,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The folder of the embedded store, logs and components. Default `.conveyor` in the working folder.
     pub data: PathBuf,
-    /// The NATS servers, such as `nats://127.0.0.1:4222`, several separated by commas. Default none: the bus is in
-    /// process.
+    /// The NATS servers, such as `nats://127.0.0.1:4222`, several separated by commas; or `managed`, or `managed:PORT`, for
+    /// one of our own on this machine. Default none: the bus is in process.
     pub nats: Option<String>,
     /// The etcd servers, such as `http://127.0.0.1:2379`, several separated by commas: for many nodes, which need NATS as
     /// well. Default none: the store is in the data folder.
@@ -51,6 +55,12 @@ pub struct Config {
     pub migrate: Migrate,
     /// For how long what is finished is kept.
     pub retention: Retention,
+    /// The NATS server of our own.
+    pub nats_server: NatsServer,
+    /// A remote driver, where it runs.
+    pub remote: Remote,
+    /// `conveyor driver exec`.
+    pub exec: Exec,
 }
 
 impl Default for Config {
@@ -70,6 +80,9 @@ impl Default for Config {
             doctor: Doctor::default(),
             migrate: Migrate::default(),
             retention: Retention::default(),
+            nats_server: NatsServer::default(),
+            remote: Remote::default(),
+            exec: Exec::default(),
         }
     }
 }

@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Params, Payload, Raw, Segments};
 use super::{Items, State};
-use crate::catalog::{Code, DriverView, Error};
+use crate::catalog::{Code, DriverView, Error, Upload};
 use crate::model::{DriverLimits, DriverMessage, LimitsView};
 
 /// What a component acts on.
@@ -23,6 +23,12 @@ pub struct UploadQuery {
     pub resources: String,
     /// The driver's limits as JSON, such as `{"memory_bytes": 134217728}`; without them it keeps those it has.
     pub limits: Option<String>,
+    /// Who uploads; kept with the version.
+    #[serde(default)]
+    pub who: String,
+    /// Why; kept with the version.
+    #[serde(default)]
+    pub note: String,
 }
 
 /// Uploads a component as a driver: the body is the component's bytes. 201 if the driver is new, 200 if it is replaced.
@@ -39,7 +45,8 @@ pub async fn upload(
     let types: Vec<String> = types.map(str::to_owned).collect();
     let limits = query.limits.as_deref().map(serde_json::from_str).transpose();
     let limits = limits.map_err(|error| Error::new(Code::Invalid, format!("limits: {error}")))?;
-    let (view, created) = state.catalog.upload_driver_within(&name, &types, limits, bytes).await?;
+    let upload = Upload { who: query.who, note: query.note, limits };
+    let (view, created) = state.catalog.upload_version(&name, &types, bytes, &upload).await?;
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(view)))
 }
 

@@ -44,7 +44,8 @@ impl From<catalog::Error> for ApiError {
             | Code::RunNotFound
             | Code::StepNotFound
             | Code::ResultNotFound
-            | Code::DriverNotFound => StatusCode::NOT_FOUND,
+            | Code::DriverNotFound
+            | Code::VersionNotFound => StatusCode::NOT_FOUND,
             Code::DefinitionExists
             | Code::DefinitionInUse
             | Code::ResourceExists

@@ -4,10 +4,12 @@
 //! protocol, section 3).
 
 mod definitions;
+mod driver_versions;
 mod drivers;
 mod error;
 mod extract;
 mod health;
+mod info;
 mod logs;
 mod pipelines;
 mod resources;

@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::error::ApiError;
-use super::{State, definitions, drivers, health, logs, pipelines, resources, results, runs};
+use super::{State, definitions, driver_versions, drivers, health, info, logs, pipelines, resources, results, runs};
 use crate::metrics;
 
 /// Shows the description to people. It loads nothing from elsewhere.
@@ -103,8 +103,11 @@ fn quick() -> OpenApiRouter<State> {
         .routes(routes!(results::get))
         .routes(routes!(drivers::list))
         .routes(routes!(drivers::broadcast))
+        .routes(routes!(driver_versions::list))
+        .routes(routes!(driver_versions::rollback))
         .routes(routes!(logs::list, logs::append))
         .routes(routes!(health::banner))
+        .routes(routes!(info::get))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))

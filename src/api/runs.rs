@@ -1,5 +1,7 @@
 //! Routes of runs.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
@@ -11,8 +13,8 @@ use super::extract::{IdempotencyKey, Params, Payload, Segments};
 use super::resources::{AcceptedBody, accepted_body};
 use super::run_query::RunQuery;
 use super::{Items, State};
-use crate::catalog::{Answer, Code, Error, RerunFrom, RunView};
-use crate::model::{RunHead, RunId};
+use crate::catalog::{Answer, Code, Error, Rerun, RerunFrom, RunView};
+use crate::model::{Digest, RunHead, RunId};
 
 /// The runs, newest first.
 #[utoipa::path(get, path = "/runs", tag = "runs", params(RunQuery),
@@ -129,6 +131,22 @@ async fn answer(state: &State, id: &str, step: &str, answer: Answer) -> Result<J
 pub struct RerunQuery {
     /// `failed` (the default): what did not succeed; `start`: everything; or a step's id: it and what needs it.
     pub from: Option<String>,
+    /// Drivers with the components that they shall have instead of their present ones, as `build=sha256:...` and separated
+    /// by commas; each a version of its driver.
+    #[serde(default)]
+    pub drivers: String,
+}
+
+/// What a query says of drivers.
+fn chosen(drivers: &str) -> Result<BTreeMap<String, Digest>, Error> {
+    let parts = drivers.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let read = |part: &str| {
+        let text = || format!("drivers: \"{part}\" is not NAME=sha256:DIGEST");
+        let (name, digest) = part.split_once('=').ok_or_else(|| Error::new(Code::Invalid, text()))?;
+        let digest = digest.parse().map_err(|error| Error::new(Code::Invalid, format!("drivers: {name}: {error}")))?;
+        Ok((name.to_owned(), digest))
+    };
+    parts.map(read).collect()
 }
 
 /// Starts a new run over the same resource and pipeline as an ended one had; the old one is its `parent`.
@@ -146,10 +164,11 @@ pub async fn rerun(
         Some("start") => RerunFrom::Start,
         Some(step) => RerunFrom::Step(step.to_owned()),
     };
+    let rerun = Rerun { from, drivers: chosen(&query.drivers)? };
     let (catalog, run) = (&state.catalog, run_id(&id)?);
     let accepted = match key.once(catalog)? {
-        Some(once) => once.rerun(run, &from).await?,
-        None => catalog.rerun(run, &from).await?,
+        Some(once) => once.rerun_with(run, &rerun).await?,
+        None => catalog.rerun_with(run, &rerun).await?,
     };
     Ok((StatusCode::CREATED, Json(accepted_body("Run started again", &accepted))))
 }

@@ -1,12 +1,15 @@
 //! Acting on runs: each act is a decision of the core, committed here and announced to the engine, which sends what is
 //! owed after it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::once::Memory;
 use super::{Accepted, Catalog, Code, Error};
-use crate::engine::{self, Answer, Belt, Event, Input, Rejected, slots};
-use crate::model::{Run, RunHead, RunId, RunInput, StepRecord, StepStatus};
+use crate::engine::{self, Answer, Belt, Decision, Input, Rejected, slots};
+use crate::model::{Digest, Run, RunHead, RunId, RunInput, StepRecord, StepStatus};
 use crate::store::{self, groups, removal, runs};
 
 /// How often a lost compare-and-swap is tried again before the caller is told.
@@ -24,6 +27,21 @@ pub enum RerunFrom {
     Failed,
     /// The step of this id, and all that need it.
     Step(String),
+}
+
+/// How a run is done again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rerun {
+    /// Which steps.
+    pub from: RerunFrom,
+    /// Components that drivers shall have instead of their present ones: each a version of its driver.
+    pub drivers: BTreeMap<String, Digest>,
+}
+
+impl From<RerunFrom> for Rerun {
+    fn from(from: RerunFrom) -> Self {
+        Self { from, drivers: BTreeMap::new() }
+    }
 }
 
 impl Catalog {
@@ -61,17 +79,23 @@ impl Catalog {
     /// Starts a new run over the same resource and the same pipeline as an ended one had, with the components as they
     /// are now. Steps that are not done again are carried over with their results.
     pub async fn rerun(&self, id: RunId, from: &RerunFrom) -> Result<Accepted, Error> {
-        self.repeat(id, from, None).await
+        self.repeat(id, &from.clone().into(), None).await
     }
 
-    pub(super) async fn repeat(&self, id: RunId, from: &RerunFrom, memory: Option<&Memory>) -> Result<Accepted, Error> {
+    /// The same, with other components than the present ones for some drivers.
+    pub async fn rerun_with(&self, id: RunId, rerun: &Rerun) -> Result<Accepted, Error> {
+        self.repeat(id, rerun, None).await
+    }
+
+    pub(super) async fn repeat(&self, id: RunId, rerun: &Rerun, memory: Option<&Memory>) -> Result<Accepted, Error> {
         let parent = self.record(id).await?;
         if !parent.head.status.is_finished() {
             let text = format!("run {id} has not ended: wait for its end, or cancel it first");
             return Err(Error::new(Code::RunActive, text));
         }
-        let again = again(&parent, from)?;
-        let run = self.repetition(&parent, &again).await?;
+        self.check_chosen(&rerun.drivers, parent.input.pipeline.as_ref()).await?;
+        let again = again(&parent, &rerun.from)?;
+        let run = self.repetition(&parent, &again, &rerun.drivers).await?;
         // Nothing is written for a run that will be refused.
         self.slot(&run).await?;
         runs::carry_over(self.store.as_ref(), &run).await?;
@@ -88,13 +112,9 @@ impl Catalog {
         for _ in 0..TRIES {
             let stored = runs::load(self.store.as_ref(), id).await?.ok_or_else(|| super::runs::not_found(id))?;
             let group = groups::load(self.store.as_ref(), &stored.run.head).await?;
-            let events = self.decide(&stored.run, input.clone()).await?;
+            let Decision { events, after } = self.decide(&stored.run, input.clone()).await?;
             if events.is_empty() {
                 return self.resolved(stored.run).await;
-            }
-            let mut after = stored.run.clone();
-            for event in &events {
-                after.apply(event);
             }
             match slots::commit(self.store.as_ref(), &stored, &after, group.as_ref()).await {
                 Ok(_) => {
@@ -108,15 +128,14 @@ impl Catalog {
         Err(Error::new(Code::Conflict, format!("run {id} changes too quickly: try again")))
     }
 
-    async fn decide(&self, run: &Run, input: Input) -> Result<Vec<Event>, Error> {
+    async fn decide(&self, run: &Run, input: Input) -> Result<Decision, Error> {
         let (blobs, config) = (self.blobs.as_ref(), &self.config.engine);
         let places = self.bus.places().borrow().clone();
         let belt = engine::belt(self.clock.now(), &places, &run.input.resource.resource, config);
         let data = engine::data_for(blobs, run, config).await?;
         let decided = run.decide(input, &Belt { data, ..belt });
-        let mut events = decided.map_err(|why| refused(run.head.id, why))?;
-        engine::place_gathered(blobs, run, config, &mut events).await?;
-        Ok(events)
+        let decision = decided.map_err(|why| refused(run.head.id, why))?;
+        Ok(engine::place_gathered(blobs, run, config, decision).await?)
     }
 
     /// Tells the engine, and the drivers whose attempts were given up. A lost announcement is made good by the sweep.
@@ -130,15 +149,17 @@ impl Catalog {
         slots::announce_next(self.store.as_ref(), self.bus.as_ref(), before, run).await;
     }
 
-    async fn repetition(&self, parent: &Run, again: &[bool]) -> Result<Run, Error> {
+    async fn repetition(&self, parent: &Run, again: &[bool], chosen: &BTreeMap<String, Digest>) -> Result<Run, Error> {
         let RunInput { resource, pipeline, .. } = parent.input.as_ref();
-        let digests = self.digests(pipeline.as_ref(), &resource.resource).await?;
+        let mut digests = self.digests(pipeline.as_ref(), &resource.resource).await?;
+        digests.extend(chosen.iter().map(|(driver, digest)| (driver.clone(), digest.clone())));
         let input = RunInput { resource: resource.clone(), pipeline: pipeline.clone(), digests };
         let run = Run::accepted(self.clock.now(), parent.head.event, input);
         // Of a step with a matrix the gathered result is carried over, its items are not. Without a pipeline nothing is
         // carried over: the steps are the drivers that listen when the run begins.
         let records = parent.steps.iter().zip(again).enumerate().filter(|(_, (_, again))| !**again);
-        let carried = records.map(|(place, (record, _))| (place, StepRecord { fan_out: None, ..record.clone() }));
+        let carried =
+            records.map(|(place, (record, _))| (place, StepRecord { fan_out: None, ..record.as_ref().clone() }));
         let head = RunHead { parent: Some(parent.head.id), group: parent.head.group.clone(), ..run.head };
         Ok(Run::assemble(head, run.input, carried.collect()))
     }
@@ -147,7 +168,7 @@ impl Catalog {
 /// For each step, whether it is done again.
 fn again(parent: &Run, from: &RerunFrom) -> Result<Vec<bool>, Error> {
     let Some(pipeline) = &parent.input.pipeline else { return Ok(Vec::new()) };
-    let first = |record: &StepRecord| match from {
+    let first = |record: &Arc<StepRecord>| match from {
         RerunFrom::Start => true,
         RerunFrom::Failed => record.status != StepStatus::Succeeded,
         RerunFrom::Step(id) => record.id == *id,

@@ -10,7 +10,9 @@ use utoipa::ToSchema;
 
 use super::{Catalog, Code, Error};
 use crate::bus::{Message, Place, subject};
-use crate::model::{BreakerView, Digest, Driver, DriverLimits, DriverMessage, check_driver_name, check_name};
+use crate::model::{
+    BreakerView, Digest, Driver, DriverLimits, DriverMessage, DriverVersion, check_driver_name, check_name,
+};
 use crate::store::{self, List, Write, keys};
 
 /// How long an upload or a removal waits for the driver's place.
@@ -54,6 +56,9 @@ pub struct DriverView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub uploaded_at: Option<Timestamp>,
+    /// The number of the component's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
     /// The bounds of the component's calls that are its own.
     #[serde(default, skip_serializing_if = "DriverLimits::is_empty")]
     pub limits: DriverLimits,
@@ -62,51 +67,64 @@ pub struct DriverView {
     pub breaker: Option<BreakerView>,
 }
 
+/// What is said with an upload, besides the bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Upload {
+    /// Who uploads, as they call themselves; at most 4,096 bytes. Kept with the version.
+    pub who: String,
+    /// Why; at most 4,096 bytes. Kept with the version.
+    pub note: String,
+    /// The driver's limits from now on, if they change.
+    pub limits: Option<DriverLimits>,
+}
+
 impl Catalog {
     /// Accepts a component as a driver, in place of an earlier one of the same name, whose limits it keeps. The answer also
-    /// says whether it is new.
+    /// says whether the driver is new.
     pub async fn upload_driver(
         &self,
         name: &str,
         resources: &[String],
         bytes: Bytes,
     ) -> Result<(DriverView, bool), Error> {
-        self.upload_driver_within(name, resources, None, bytes).await
+        self.upload_version(name, resources, bytes, &Upload::default()).await
     }
 
-    /// The same, with these limits in place of earlier ones, if they are given.
-    pub async fn upload_driver_within(
+    /// The same, with what is remembered of the version.
+    pub async fn upload_version(
         &self,
         name: &str,
         resources: &[String],
-        limits: Option<DriverLimits>,
         bytes: Bytes,
+        upload: &Upload,
     ) -> Result<(DriverView, bool), Error> {
         check_driver_name("driver", name)?;
+        upload.check()?;
         check_types(resources)?;
         let before = store::read::<Driver>(self.store.as_ref(), &keys::driver(name)).await?;
         if before.is_none() {
             self.check_new(name).await?;
         }
         let kept = || before.as_ref().map(|(driver, _)| driver.limits).unwrap_or_default();
-        let limits = limits.unwrap_or_else(kept);
+        let limits = upload.limits.unwrap_or_else(kept);
         limits.validate(&self.config.driver_maximum())?;
         let inspection = self.host.admit(bytes.clone(), &limits).await?;
         // The bytes are durable before anything names them.
         let digest = self.blobs.put(bytes).await?;
-        let driver = Driver {
-            name: name.to_owned(),
-            resources: resources.to_vec(),
+        let version = DriverVersion {
+            version: 0,
             digest,
+            resources: resources.to_vec(),
             size: inspection.size,
             wit_version: inspection.wit_version,
             imports: inspection.imports,
-            limits,
             uploaded_at: self.clock.now(),
+            who: upload.who.clone(),
+            note: upload.note.clone(),
         };
-        self.store.transact(vec![Write::put(keys::driver(name), store::encode(&driver)?)]).await?;
+        let (driver, is_new) = self.put_version(name, version, upload.limits).await?;
         self.until_place(name, true).await;
-        Ok((self.component_view(driver), before.is_none()))
+        Ok((self.component_view(driver), is_new))
     }
 
     /// All drivers, by name: components, and remote ones that hold a place.
@@ -138,7 +156,10 @@ impl Catalog {
             let text = format!("driver \"{name}\" is remote: stop its program, nothing of it is stored here");
             return Err(Error::new(Code::DriverIsRemote, text));
         }
-        self.store.transact(vec![Write::delete(keys::driver(name))]).await?;
+        let deleted = self.store.transact(vec![Write::delete(keys::driver(name))]).await?;
+        if let Err(error) = self.remove_written(&keys::driver_versions(name), deleted).await {
+            tracing::warn!(driver = name, %error, "old versions of a deleted driver stay");
+        }
         self.until_place(name, false).await;
         Ok(())
     }
@@ -196,6 +217,7 @@ impl Catalog {
             imports: Some(driver.imports),
             uploaded_at: Some(driver.uploaded_at),
             limits: driver.limits,
+            version: Some(driver.version),
         }
     }
 }
@@ -233,6 +255,7 @@ fn remote_view(name: &str, place: &Place) -> DriverView {
         uploaded_at: None,
         limits: DriverLimits::default(),
         breaker: None,
+        version: None,
     }
 }
 

@@ -45,6 +45,8 @@ pub enum Code {
     DriverNotFound,
     /// A remote driver of this name is connected.
     DriverIsRemote,
+    /// The driver has no such version.
+    VersionNotFound,
     /// The component cannot be accepted.
     ComponentRefused,
     /// The idempotency key was used for another request.
@@ -82,6 +84,7 @@ impl Code {
             Self::RunActive => "run_active",
             Self::DriverNotFound => "driver_not_found",
             Self::DriverIsRemote => "driver_is_remote",
+            Self::VersionNotFound => "version_not_found",
             Self::ComponentRefused => "component_refused",
             Self::IdempotencyConflict => "idempotency_conflict",
             Self::Conflict => "conflict",
@@ -137,7 +140,7 @@ impl From<blob::Error> for Error {
     fn from(error: blob::Error) -> Self {
         let code = match &error {
             blob::Error::Unavailable(_) => Code::Unavailable,
-            blob::Error::Damaged { .. } => Code::Internal,
+            blob::Error::Damaged { .. } | blob::Error::ReadOnly(_) => Code::Internal,
         };
         Self::new(code, error.to_string())
     }

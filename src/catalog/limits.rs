@@ -28,13 +28,13 @@ impl Catalog {
     }
 
     /// The record of a driver that is a component.
-    async fn component(&self, name: &str) -> Result<(Driver, Revision), Error> {
+    pub(super) async fn component(&self, name: &str) -> Result<(Driver, Revision), Error> {
         check_driver_name("driver", name)?;
         if let Some(found) = store::read(self.store.as_ref(), &keys::driver(name)).await? {
             return Ok(found);
         }
         if self.bus.places().borrow().contains_key(name) {
-            let text = format!("driver \"{name}\" is remote: Conveyor does not run it and cannot limit it");
+            let text = format!("driver \"{name}\" is remote: it is no component, so Conveyor does not run it");
             return Err(Error::new(Code::DriverIsRemote, text));
         }
         Err(not_found(name))

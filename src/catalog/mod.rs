@@ -4,6 +4,7 @@
 
 mod acts;
 mod definitions;
+mod driver_versions;
 mod drivers;
 mod error;
 mod groups;
@@ -21,14 +22,14 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-pub use acts::RerunFrom;
-pub use drivers::{DriverKind, DriverView};
+pub use acts::{Rerun, RerunFrom};
+pub use drivers::{DriverKind, DriverView, Upload};
 pub use error::{Code, Error};
 pub use once::Once;
 pub use resources::Accepted;
 pub use run_filter::RunFilter;
 pub use runs::RunView;
-pub use telemetry::Readiness;
+pub use telemetry::{Info, Readiness};
 
 pub use crate::engine::Answer;
 pub use schema::Schemas;

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Accepted, Catalog, Code, Error, RerunFrom};
+use super::{Accepted, Catalog, Code, Error, Rerun, RerunFrom};
 use crate::model::{Digest, Resource, Run, RunId};
 use crate::store::{self, Revision, Write, keys};
 
@@ -25,6 +25,7 @@ enum Act<'a> {
     Update(&'a str, &'a str, &'a Resource),
     Delete(&'a str, &'a str),
     Rerun(RunId, &'a RerunFrom),
+    RerunWith(RunId, &'a Rerun),
 }
 
 /// A change that was made, under its key.
@@ -73,7 +74,8 @@ impl Catalog {
             Act::Create(resource) => self.create((*resource).clone(), Some(memory)).await,
             Act::Update(kind, name, resource) => self.update(kind, name, (*resource).clone(), Some(memory)).await,
             Act::Delete(kind, name) => self.remove(kind, name, Some(memory)).await,
-            Act::Rerun(run, from) => self.repeat(*run, from, Some(memory)).await,
+            Act::Rerun(run, from) => self.repeat(*run, &(*from).clone().into(), Some(memory)).await,
+            Act::RerunWith(run, rerun) => self.repeat(*run, rerun, Some(memory)).await,
         }
     }
 }
@@ -97,6 +99,14 @@ impl Once<'_> {
     /// As [`Catalog::rerun`].
     pub async fn rerun(&self, id: RunId, from: &RerunFrom) -> Result<Accepted, Error> {
         self.make(&Act::Rerun(id, from)).await
+    }
+
+    /// As [`Catalog::rerun_with`].
+    pub async fn rerun_with(&self, id: RunId, rerun: &Rerun) -> Result<Accepted, Error> {
+        if rerun.drivers.is_empty() {
+            return self.rerun(id, &rerun.from).await;
+        }
+        self.make(&Act::RerunWith(id, rerun)).await
     }
 
     async fn make(&self, act: &Act<'_>) -> Result<Accepted, Error> {

@@ -98,16 +98,16 @@ impl Catalog {
         let writes = vec![Write::delete(keys::resource(kind, name)).if_revision(revision)];
         let run = self.new_run(&resource, pipeline, ResourceEvent::Delete).await?;
         self.accept(&run, writes, memory).await?;
-        if let Err(error) = self.remove_versions(kind, name, revision).await {
+        if let Err(error) = self.remove_written(&keys::versions(kind, name), revision).await {
             tracing::warn!(resource = kind, name, %error, "old versions of a deleted resource stay");
         }
         Ok(Accepted { resource, run: run.head.id })
     }
 
-    /// Removes the versions of a resource that was deleted: those written up to `last`, because the name may be taken again
+    /// Removes the versions of something that was deleted: those written up to `last`, because the name may be taken again
     /// meanwhile. There may be more of them than one transaction takes.
-    async fn remove_versions(&self, kind: &str, name: &str, last: Revision) -> Result<(), store::Error> {
-        let mut query = List::prefix(keys::versions(kind, name), self.config.store.transaction_writes.max(1));
+    pub(super) async fn remove_written(&self, prefix: &str, last: Revision) -> Result<(), store::Error> {
+        let mut query = List::prefix(prefix, self.config.store.transaction_writes.max(1));
         loop {
             let page = self.store.list(query.clone()).await?;
             let old = page.entries.into_iter().filter(|entry| entry.revision <= last);

@@ -1,5 +1,7 @@
 //! Large results: read back into the records of runs, or alone by their digest.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::{Catalog, Code, Error};
@@ -25,7 +27,7 @@ impl Catalog {
     /// stays a reference, so that the rest can still be read.
     pub(super) async fn resolved(&self, mut run: Run) -> Result<Run, Error> {
         let mut bytes = 0;
-        for result in run.steps.iter_mut().filter_map(|step| step.result.as_mut()) {
+        for result in run.steps.iter_mut().filter_map(|step| Arc::make_mut(step).result.as_mut()) {
             let Some(reference) = &result.blob else { continue };
             bytes += reference.bytes;
             if bytes > self.config.engine.loaded_bytes {

@@ -1,5 +1,7 @@
 //! The records of runs.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -22,7 +24,11 @@ pub struct RunView {
 
 impl From<Run> for RunView {
     fn from(run: Run) -> Self {
-        Self { head: run.head, pinned_pipeline: run.input.pipeline.clone(), steps: run.steps }
+        Self {
+            head: run.head,
+            pinned_pipeline: run.input.pipeline.clone(),
+            steps: run.steps.into_iter().map(Arc::unwrap_or_clone).collect(),
+        }
     }
 }
 

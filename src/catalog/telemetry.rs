@@ -19,7 +19,26 @@ pub struct Readiness {
     pub bus: String,
 }
 
+/// What a server is and where its parts are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Info {
+    /// The version of Conveyor.
+    pub version: String,
+    /// `embedded` or `etcd`.
+    pub store: String,
+    /// Where remote drivers find NATS, without user and password; null if the bus is in process.
+    pub nats: Option<String>,
+}
+
 impl Catalog {
+    /// What this server is.
+    #[must_use]
+    pub fn info(&self) -> Info {
+        let store = if self.config.etcd.is_some() { "etcd" } else { "embedded" };
+        let nats = self.config.nats.as_deref().map(without_secrets);
+        Info { version: env!("CARGO_PKG_VERSION").to_owned(), store: store.to_owned(), nats }
+    }
+
     /// The log lines that fit, oldest first.
     pub async fn logs(&self, query: Query) -> Result<Vec<StoredLine>, Error> {
         Ok(self.logs.query(query).await?)
@@ -47,5 +66,26 @@ impl Catalog {
         self.metrics.store_up.set(i64::from(store == "ok"));
         self.metrics.bus_up.set(i64::from(bus == "ok"));
         Readiness { ready, store, bus }
+    }
+}
+
+/// The addresses without what stands before an `@`.
+fn without_secrets(servers: &str) -> String {
+    let address = |server: &str| {
+        let (scheme, rest) = server.trim().split_once("://").unwrap_or(("nats", server.trim()));
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        format!("{scheme}://{host}")
+    };
+    servers.split(',').map(address).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        let shown = without_secrets("tls://me:p@ss@a:1, b:2");
+        assert_eq!(shown, "tls://a:1,nats://b:2");
     }
 }

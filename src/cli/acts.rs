@@ -27,6 +27,9 @@ pub struct Rerun {
     /// needs it.
     #[arg(long, default_value = "failed", value_name = "failed|start|STEP")]
     from: String,
+    /// A driver and the component it shall have instead of its present one, a version of it; may be said again.
+    #[arg(long = "driver", value_name = "NAME=DIGEST")]
+    drivers: Vec<String>,
     #[command(flatten)]
     once: Once,
 }
@@ -66,7 +69,8 @@ pub(super) async fn plain(verb: &str, id: &str, context: &Context) -> Result<Exi
 
 pub(super) async fn rerun(rerun: &Rerun, context: &Context) -> Result<Exit, Error> {
     let context = Context { client: context.client.under(rerun.once.key.clone()), output: context.output };
-    act("rerun", &rerun.id, &[("from", &rerun.from)], &context).await
+    let drivers = rerun.drivers.join(",");
+    act("rerun", &rerun.id, &[("from", &rerun.from), ("drivers", &drivers)], &context).await
 }
 
 async fn act(verb: &str, id: &str, query: &[(&str, &str)], context: &Context) -> Result<Exit, Error> {

@@ -6,9 +6,11 @@ use clap::Subcommand;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::driver_version::{self, Remark, Rollback};
 use super::noun::Noun;
-use super::output::{self, Action, Column, Format};
-use super::{Context, Error, Exit};
+use super::output::{self, Action, Column, Format, Output};
+use super::project::{self, Project};
+use super::{Context, Error, Exit, exec, inspect};
 
 const DRIVERS: Noun<'static> = Noun {
     kind: "Driver",
@@ -35,20 +37,35 @@ const LIMITS: &[Column] = &[
 /// What can be done with drivers.
 #[derive(Debug, Subcommand)]
 pub enum Driver {
+    /// Write the folder of a new driver.
+    New(project::New),
+    /// Build the driver of a folder, and check a component as an upload would.
+    Build(project::Folder),
+    /// Run a driver's own tests; then its component in the real host, without a server, on the requests of its folder
+    /// `cases`.
+    Test(project::Test),
+    /// Show what a component says of itself: its exports and imports, its version of the contract, its size.
+    Inspect {
+        /// The component.
+        file: PathBuf,
+    },
     /// Upload a WASI component as a driver, or new bytes for one.
     Push {
-        /// The component.
+        /// The component, or the folder of a driver, whose driver.toml then says what is left out.
+        #[arg(default_value = ".")]
         file: PathBuf,
         /// The driver's name.
         #[arg(long)]
-        name: String,
+        name: Option<String>,
         /// The types of resource it acts on, separated by commas.
-        #[arg(long, value_name = "TYPE,...", value_delimiter = ',', required = true)]
+        #[arg(long, value_name = "TYPE,...", value_delimiter = ',')]
         resources: Vec<String>,
         /// A file with the driver's limits, YAML or JSON, such as `memory_bytes: 134217728`; without it the driver keeps
         /// those it has.
         #[arg(long, value_name = "FILE")]
         limits: Option<PathBuf>,
+        #[command(flatten)]
+        remark: Remark,
     },
     /// Show the limits of a driver that is a component, or set them.
     Limits {
@@ -58,6 +75,12 @@ pub enum Driver {
         #[arg(long, value_name = "FILE")]
         set: Option<PathBuf>,
     },
+    /// Run a command for every step that names this driver: a remote driver, until Ctrl-C.
+    ///
+    /// The request is on the command's standard input as JSON and in its environment (CONVEYOR_RUN, CONVEYOR_STEP,
+    /// CONVEYOR_ATTEMPT, CONVEYOR_EVENT, CONVEYOR_RESOURCE, CONVEYOR_NAME, CONVEYOR_SPEC_FIELD and others); what it writes
+    /// becomes the log; exit code 0 is success. Any number of these share the work.
+    Exec(Box<exec::Exec>),
     /// Show all drivers, remote ones that are connected included.
     List,
     /// Show one driver.
@@ -65,6 +88,13 @@ pub enum Driver {
         /// The driver's name.
         name: String,
     },
+    /// Show the versions of a driver that is a component, newest first.
+    Versions {
+        /// The driver's name.
+        name: String,
+    },
+    /// Make an earlier version of a driver its newest.
+    Rollback(Rollback),
     /// Delete a driver that is a component.
     Delete {
         /// The driver's name.
@@ -74,10 +104,15 @@ pub enum Driver {
 
 pub(super) async fn run(driver: &Driver, context: &Context) -> Result<Exit, Error> {
     match driver {
-        Driver::Push { file, name, resources, limits } => {
+        Driver::Push { file, name, resources, limits, remark } => {
+            let upload = Upload::read(file, name.as_deref(), resources)?;
             let limits = limits.as_deref().map(read_limits).transpose()?;
-            push(context, file, name, &resources.join(","), limits).await
+            push(context, &upload, limits, remark).await
         }
+        // These talk to no server and are carried out before.
+        Driver::New(_) | Driver::Build(_) | Driver::Test(_) | Driver::Inspect { .. } | Driver::Exec(_) => Ok(Exit::Ok),
+        Driver::Versions { name } => driver_version::versions(name, context).await,
+        Driver::Rollback(rollback) => driver_version::rollback(rollback, context).await,
         Driver::Limits { name, set } => limits(context, name, set.as_deref()).await,
         Driver::List => DRIVERS.list(context).await,
         Driver::Get { name } => DRIVERS.get(context, name).await,
@@ -85,16 +120,66 @@ pub(super) async fn run(driver: &Driver, context: &Context) -> Result<Exit, Erro
     }
 }
 
-async fn push(
-    context: &Context,
-    file: &Path,
-    name: &str,
-    resources: &str,
-    limits: Option<Value>,
-) -> Result<Exit, Error> {
+impl Driver {
+    /// Whether it talks to no server.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self, Self::New(_) | Self::Build(_) | Self::Test(_) | Self::Inspect { .. } | Self::Exec(_))
+    }
+}
+
+/// Carries out what talks to no server; `server` is where a command that works for one may ask.
+pub(super) async fn run_here(driver: Driver, server: &str, output: Output) -> Result<Exit, Error> {
+    match driver {
+        Driver::New(new) => project::new(&new, output),
+        Driver::Build(folder) => project::build(&folder, output),
+        Driver::Test(test) => project::test(&test, output).await,
+        Driver::Inspect { file } => inspect::show(&file, output),
+        Driver::Exec(exec) => exec::run(*exec, server, output).await,
+        // These are asked of a server.
+        Driver::Push { .. }
+        | Driver::Limits { .. }
+        | Driver::Versions { .. }
+        | Driver::Rollback(_)
+        | Driver::List
+        | Driver::Get { .. }
+        | Driver::Delete { .. } => Ok(Exit::Ok),
+    }
+}
+
+/// What is uploaded, and as what.
+struct Upload {
+    file: PathBuf,
+    name: String,
+    resources: Vec<String>,
+}
+
+impl Upload {
+    /// Takes from the driver.toml of a folder what the command line leaves out.
+    fn read(file: &Path, name: Option<&str>, resources: &[String]) -> Result<Self, Error> {
+        if file.is_dir() {
+            let project = Project::read(file)?;
+            let component = project.component(file)?;
+            let resources = if resources.is_empty() { project.resources } else { resources.to_vec() };
+            return Ok(Self { file: component, name: name.map_or(project.name, str::to_owned), resources });
+        }
+        match (name, resources) {
+            (Some(name), [_, ..]) => {
+                Ok(Self { file: file.to_owned(), name: name.to_owned(), resources: resources.to_vec() })
+            }
+            _ => Err(Error::Usage {
+                what: "a component alone does not say which driver it is".to_owned(),
+                fix: "give --name and --resources, or name a folder with a driver.toml instead of the file".to_owned(),
+            }),
+        }
+    }
+}
+
+async fn push(context: &Context, upload: &Upload, limits: Option<Value>, remark: &Remark) -> Result<Exit, Error> {
+    let Upload { file, name, resources } = upload;
     let bytes = tokio::fs::read(file).await.map_err(|source| unreadable(file, source))?;
-    let limits = limits.map(|limits| limits.to_string());
-    let mut query = vec![("resources", resources)];
+    let (limits, resources) = (limits.map(|limits| limits.to_string()), resources.join(","));
+    let mut query = vec![("resources", resources.as_str())];
+    query.extend(remark.query());
     query.extend(limits.as_deref().map(|limits| ("limits", limits)));
     let answer = context.client.upload(&["drivers", name], &query, bytes).await?;
     if context.output.format == Format::Json {

@@ -9,15 +9,19 @@ pub mod client;
 mod definition;
 mod doctor;
 mod driver;
+mod driver_version;
 mod error;
+mod exec;
 mod exit;
 pub mod follow;
+mod inspect;
 mod logs;
 pub mod manifest;
 mod migrate;
 mod noun;
 pub mod output;
 mod pipeline;
+pub mod project;
 mod resource;
 pub mod run;
 pub mod settings;
@@ -71,7 +75,7 @@ enum Command {
     ///
     /// Stops at the first document that fails, and then exits 1 (7 if the server cannot be reached).
     Apply(apply::Apply),
-    /// Upload, show and delete drivers.
+    /// Upload, show and delete drivers, and run programs as drivers.
     #[command(subcommand)]
     Driver(driver::Driver),
     /// Show and delete pipelines.
@@ -131,6 +135,9 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
         Command::Config(up) => return show_config::run(up, output),
         Command::Doctor(up) => return doctor::run(up, output).await,
         Command::Migrate(migrate) => return until_interrupted(Box::pin(migrate::run(migrate, output))).await,
+        Command::Driver(driver) if driver.is_local() => {
+            return driver::run_here(driver, &cli.server, output).await;
+        }
         Command::CompileComponent { memory_bytes, cpu_seconds, metered } => {
             return Ok(compile(memory_bytes, cpu_seconds, metered));
         }

@@ -17,6 +17,9 @@ pub struct Retention {
     pub runs_min_age_ms: u64,
     /// How long a blob that nothing needs is kept, in ms; 0 keeps it for ever. Default 3,600,000 (1 hour).
     pub blob_grace_ms: u64,
+    /// The most versions of one driver that are kept, the present one included; older ones go once no run under way began
+    /// with them. At least 1. Default 50.
+    pub driver_versions: usize,
     /// For how long an idempotency key stands for its first request, in ms; 0 is for ever. Default 86,400,000 (24 hours).
     pub idempotency_ms: u64,
     /// The pause between two looks for what is too old, in ms; 0 never looks. Default 600,000 (10 minutes).
@@ -37,6 +40,7 @@ impl Default for Retention {
             runs_max_count: 100_000,
             runs_min_age_ms: 600_000,
             blob_grace_ms: 3_600_000,
+            driver_versions: 50,
             idempotency_ms: 86_400_000,
             interval_ms: 600_000,
             batch: 25,

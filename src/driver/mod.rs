@@ -17,23 +17,24 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio_util::sync::CancellationToken;
 
 pub use meter::Meter;
 pub use native::NativeDriver;
 pub use registry::Manager;
+pub(crate) use registry::Starting;
+
+use worker::Worker;
 
 use crate::blob::SharedBlobs;
 use crate::bus::SharedBus;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::model::{Digest, DriverResult, Resource, ResourceEvent, RunId, SharedContext};
-use crate::store::SharedStore;
 
-/// What the driver manager works with.
+/// What drivers work with.
 #[derive(Clone)]
 pub struct Parts {
-    /// Where the list of components is.
-    pub store: SharedStore,
     /// Where steps come from and results go.
     pub bus: SharedBus,
     /// Where large results lie.
@@ -42,6 +43,27 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Every bound.
     pub config: Arc<Config>,
+}
+
+/// How much a driver does at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Concurrency {
+    /// The most attempts under way here.
+    pub here: usize,
+    /// The most attempts under way in all processes that share the driver's place.
+    pub everywhere: usize,
+}
+
+/// Works for one driver until told to stop; `tried` is dropped when its place on the bus was asked for the first time.
+pub(crate) async fn work(
+    parts: Parts,
+    driver: NativeDriver,
+    concurrency: Concurrency,
+    tried: Starting,
+    stop: CancellationToken,
+) {
+    let NativeDriver { name, resources, reconciler } = driver;
+    Worker { parts, name, resources, reconciler, concurrency }.run(Some(tried), stop).await;
 }
 
 /// Acts on a resource: a component or a plain async closure.

@@ -13,10 +13,10 @@ use tokio_util::task::TaskTracker;
 
 use super::component::{ComponentDriver, ComponentHost};
 use super::worker::Worker;
-use super::{NativeDriver, Parts};
+use super::{Concurrency, NativeDriver, Parts};
 use crate::bus::Stream;
 use crate::model::Driver;
-use crate::store::{self, List, keys};
+use crate::store::{self, List, SharedStore, keys};
 
 /// The driver manager, running. It stops when its token is cancelled.
 #[derive(Debug)]
@@ -26,12 +26,18 @@ pub struct Manager {
 }
 
 /// Held by all who have not yet tried to take their places for the first time.
-pub(super) type Starting = mpsc::Sender<Infallible>;
+pub(crate) type Starting = mpsc::Sender<Infallible>;
 
 impl Manager {
     /// Starts the workers of the embedding program's own drivers, and of the components as the store lists them.
     #[must_use]
-    pub fn start(parts: &Parts, host: ComponentHost, natives: Vec<NativeDriver>, stop: &CancellationToken) -> Self {
+    pub fn start(
+        parts: &Parts,
+        store: SharedStore,
+        host: ComponentHost,
+        natives: Vec<NativeDriver>,
+        stop: &CancellationToken,
+    ) -> Self {
         let tasks = TaskTracker::new();
         let (sender, starting) = mpsc::channel(1);
         for native in natives {
@@ -40,12 +46,13 @@ impl Manager {
                 name: native.name,
                 resources: native.resources,
                 reconciler: native.reconciler,
-                concurrency: parts.config.component.driver_concurrency,
+                concurrency: shared(parts.config.component.driver_concurrency),
             };
             tasks.spawn(worker.run(Some(sender.clone()), stop.clone()));
         }
         let running = HashMap::new();
-        let follower = Follower { parts: parts.clone(), host, tasks: tasks.clone(), running, starting: Some(sender) };
+        let parts = parts.clone();
+        let follower = Follower { parts, store, host, tasks: tasks.clone(), running, starting: Some(sender) };
         tasks.spawn(follower.run(stop.clone()));
         tasks.close();
         Self { tasks, starting }
@@ -72,6 +79,8 @@ struct Running {
 
 struct Follower {
     parts: Parts,
+    /// Where the list of components is.
+    store: SharedStore,
     host: ComponentHost,
     tasks: TaskTracker,
     running: HashMap<String, Running>,
@@ -99,7 +108,7 @@ impl Follower {
 
     /// Lists, then watches from there.
     async fn follow(&mut self, stop: &CancellationToken) -> Result<(), store::Error> {
-        let page = self.parts.store.list(List::prefix(keys::DRIVERS, self.parts.config.component.drivers)).await?;
+        let page = self.store.list(List::prefix(keys::DRIVERS, self.parts.config.component.drivers)).await?;
         let mut listed = Vec::new();
         for entry in &page.entries {
             listed.push(store::decode::<Driver>(&entry.key, &entry.value)?);
@@ -113,7 +122,7 @@ impl Follower {
             self.assert(driver, stop);
         }
         self.starting = None;
-        let mut changes = self.parts.store.watch(keys::DRIVERS, page.revision).await?;
+        let mut changes = self.store.watch(keys::DRIVERS, page.revision).await?;
         while let Some(change) = changes.next().await {
             let change = change?;
             match change.value {
@@ -143,7 +152,7 @@ impl Follower {
             name: driver.name.clone(),
             resources: driver.resources.clone(),
             reconciler: component.clone(),
-            concurrency: self.parts.config.driver_concurrency(&driver.limits),
+            concurrency: shared(self.parts.config.driver_concurrency(&driver.limits)),
         };
         let stop = stop.child_token();
         self.tasks.spawn(worker.run(self.starting.clone(), stop.clone()));
@@ -159,4 +168,9 @@ impl Follower {
             tracing::warn!(driver = name, %error, "the place of a removed driver could not be given up; it expires");
         }
     }
+}
+
+/// One node may do all that a driver does at one time.
+fn shared(most: usize) -> Concurrency {
+    Concurrency { here: most, everywhere: most }
 }

@@ -14,7 +14,7 @@ use super::in_hand::{Hold, InHand, Taken};
 use super::logs::LogPump;
 use super::registry::Starting;
 use super::unwanted::Unwanted;
-use super::{Failure, Meter, Parts, Reconciler, Request, large};
+use super::{Concurrency, Failure, Meter, Parts, Reconciler, Request, large};
 use crate::blob;
 use crate::blob::results::{self, Bounds, Unread};
 use crate::bus::{self, Consumer, Delivery, Stream, subject};
@@ -37,7 +37,7 @@ pub(super) struct Worker {
     pub name: String,
     pub resources: Vec<String>,
     pub reconciler: Arc<dyn Reconciler>,
-    pub concurrency: usize,
+    pub concurrency: Concurrency,
 }
 
 impl Worker {
@@ -48,7 +48,7 @@ impl Worker {
             stream: Stream::Messages,
             name: self.name.clone(),
             filters: subject::driver_filters(&self.name, &self.resources),
-            max_in_flight: self.concurrency.max(1),
+            max_in_flight: self.concurrency.everywhere.max(1),
             ack_wait: self.parts.config.ack_wait(),
         };
         let in_hand = InHand::default();
@@ -69,7 +69,7 @@ impl Worker {
     }
 
     async fn take(&self, mut subscription: bus::Subscription, in_hand: &InHand, stop: &CancellationToken) {
-        let permits = Arc::new(Semaphore::new(self.concurrency.max(1)));
+        let permits = Arc::new(Semaphore::new(self.concurrency.here.max(1)));
         let calls = TaskTracker::new();
         let halt = CancellationToken::new();
         let unwanted = Unwanted::default();
@@ -321,8 +321,10 @@ impl Worker {
                 Ok(()) => return Ok(()),
                 Err(bus::Error::Refused(reason)) if !replaced => {
                     let usage = result.usage;
-                    let moved = large::moved(self.parts.blobs.as_ref(), &result.into_result()).await;
-                    let moved = moved.map_err(|error| bus::Error::Unavailable(error.to_string()))?;
+                    let moved = match large::moved(self.parts.blobs.as_ref(), &result.into_result()).await {
+                        Err(blob::Error::ReadOnly(_)) => None,
+                        moved => moved.map_err(|error| bus::Error::Unavailable(error.to_string()))?,
+                    };
                     replaced = moved.is_none();
                     let failure = || DriverResult::failure(format!("the result cannot be published: {reason}"));
                     result = StepResult { usage, ..StepResult::new(&self.name, moved.unwrap_or_else(failure)) };

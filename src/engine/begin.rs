@@ -1,5 +1,7 @@
 //! How a step begins and, if it has a matrix, how it ends: conditions, items and approvals. Pure.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -16,14 +18,19 @@ impl Run {
     /// approval, or goes to its driver.
     pub(super) fn begin(&self, step: usize, belt: &Belt) -> Event {
         let Some(policy) = self.policy(step).filter(|_| !self.is_item(step)) else { return self.turn_of(step, belt) };
-        let shared = context_of_expressions(self, &belt.data);
-        if let Some(event) = policy.when.as_deref().and_then(|when| self.unless(step, when, &shared, belt)) {
-            return event;
+        if policy.when.is_some() || policy.matrix.is_some() {
+            // Only for expressions, because it copies every result.
+            let shared = context_of_expressions(self, &belt.data);
+            if let Some(event) = policy.when.as_deref().and_then(|when| self.unless(step, when, &shared, belt)) {
+                return event;
+            }
+            if let Some(matrix) = &policy.matrix {
+                return self.fanned_out(step, matrix, &shared, belt);
+            }
         }
-        match (&policy.matrix, &policy.approval) {
-            (Some(matrix), _) => self.fanned_out(step, matrix, &shared, belt),
-            (_, Some(approval)) => awaited(step, approval, belt.now),
-            _ => self.turn_of(step, belt),
+        match &policy.approval {
+            Some(approval) => awaited(step, approval, belt.now),
+            None => self.turn_of(step, belt),
         }
     }
 
@@ -37,10 +44,11 @@ impl Run {
         }
         let bad = records.iter().find(|record| record.status != StepStatus::Succeeded);
         let good = records.iter().filter(|record| record.status == StepStatus::Succeeded).count();
-        let colon = |record: &StepRecord| format!(": {}: {}", record.id, said(record));
+        let colon = |record: &Arc<StepRecord>| format!(": {}: {}", record.id, said(record));
         let first_bad = bad.map(colon).unwrap_or_default();
         let message = format!("{good} of {} items succeeded{first_bad}", items.len());
-        let (bytes, most) = (records.iter().map(bytes_of).fold(2, usize::saturating_add), belt.limits.result_bytes);
+        let (bytes, most) =
+            (records.iter().map(|record| bytes_of(record)).fold(2, usize::saturating_add), belt.limits.result_bytes);
         if bytes > most {
             return Some(failed(
                 step,

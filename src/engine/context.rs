@@ -31,5 +31,5 @@ pub(super) fn earlier_results(run: &Run) -> impl Iterator<Item = (&StepRecord, S
     // Drivers of a run without a pipeline work at the same time and share nothing.
     let steps = if run.input.pipeline.is_some() { run.steps.as_slice() } else { &[] };
     let own = steps.iter().filter(|step| step.matrix.is_none());
-    own.filter_map(|step| step.result.clone().map(|result| (step, StepResult::new(&step.driver, result))))
+    own.filter_map(|step| Some((step.as_ref(), StepResult::new(&step.driver, step.result.clone()?))))
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Parts;
 use super::event::Event;
+use super::machine::Decision;
 use crate::blob::results::{self, Bounds, Unread};
 use crate::blob::{self, Blobs};
 use crate::config;
@@ -38,7 +39,7 @@ fn needed(run: &Run, reported: Option<&DriverResult>) -> Vec<BlobRef> {
     }
     // What is gathered already is not looked at item by item again.
     let open = |of: usize| run.steps.get(of).is_some_and(|step| !step.status.is_finished());
-    let read = |step: &&StepRecord| step.matrix.as_ref().is_none_or(|matrix| open(matrix.of));
+    let read = |step: &&Arc<StepRecord>| step.matrix.as_ref().is_none_or(|matrix| open(matrix.of));
     let recorded = run.steps.iter().filter(read).filter_map(|step| step.result.as_ref());
     recorded.chain(reported).filter_map(|result| result.blob.clone()).collect()
 }
@@ -130,19 +131,22 @@ pub(super) async fn recorded(
 /// If the blob store does not take it; trying again may help.
 pub async fn place_gathered(
     blobs: &dyn Blobs,
-    run: &Run,
+    before: &Run,
     config: &config::Engine,
-    events: &mut [Event],
-) -> Result<(), blob::Error> {
-    for event in events {
+    decision: Decision,
+) -> Result<Decision, blob::Error> {
+    let Decision { mut events, after } = decision;
+    let mut placed = false;
+    for event in &mut events {
         let (Event::StepSucceeded { step, result, .. } | Event::StepFailed { step, result, .. }) = event else {
             continue;
         };
-        if run.steps.get(*step).is_some_and(|record| record.fan_out.is_some()) {
+        if before.steps.get(*step).is_some_and(|record| record.fan_out.is_some()) {
             results::place(blobs, "", result, Bounds::from(config)).await?;
+            placed = true;
         }
     }
-    Ok(())
+    Ok(if placed { Decision::of(before, events) } else { Decision { events, after } })
 }
 
 /// Puts the larger half of the data that goes out with every step of a run into the blob store, and says where.

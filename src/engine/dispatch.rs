@@ -1,6 +1,7 @@
 //! The messages that carry a run's effects. Pure: record in, message out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -127,7 +128,7 @@ fn payload(run: &Run, address: &Address<'_>) -> Resource {
 }
 
 fn pinned(run: &Run, step: &str) -> BTreeMap<String, Digest> {
-    let addressed = |record: &&StepRecord| step == keys::EVERY_DRIVER || record.id == step;
+    let addressed = |record: &&Arc<StepRecord>| step == keys::EVERY_DRIVER || record.id == step;
     let digests =
         run.steps.iter().filter(addressed).filter_map(|record| Some((&record.driver, record.digest.as_ref()?)));
     digests.map(|(driver, digest)| (driver.clone(), digest.clone())).collect()

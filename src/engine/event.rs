@@ -1,5 +1,7 @@
 //! What happened to a run, and how its record shows it. Total: an event about a step that is not there changes nothing.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use serde_json::Value;
@@ -167,7 +169,7 @@ impl Run {
                 self.head.started_at = Some(*at);
                 self.head.message.clear();
                 self.head.drivers.clone_from(drivers);
-                self.steps.extend(drivers.iter().map(|driver| self.input.fresh(driver, driver)));
+                self.steps.extend(drivers.iter().map(|driver| self.input.fresh(driver, driver).into()));
             }
             Event::Ending { status, message, halt } => {
                 self.head.ending = Some(*status);
@@ -197,7 +199,7 @@ impl Run {
             | Event::StepSkipped { step, .. }
             | Event::StepCancelled { step, .. } => {
                 if let Some(record) = self.steps.get_mut(*step) {
-                    record.apply(event);
+                    Arc::make_mut(record).apply(event);
                 }
             }
         }
@@ -207,12 +209,12 @@ impl Run {
 impl Run {
     fn fan_out(&mut self, step: usize, items: &[Value], at: Timestamp) {
         let fan_out = FanOut { first: self.steps.len(), items: items.to_vec() };
-        let Some(record) = self.steps.get_mut(step) else { return };
+        let Some(record) = self.steps.get_mut(step).map(Arc::make_mut) else { return };
         record.status = StepStatus::Running;
         record.started_at = Some(at);
         let items = record.items(step, &fan_out);
         record.fan_out = Some(fan_out);
-        self.steps.extend(items);
+        self.steps.extend(items.into_iter().map(Arc::new));
     }
 }
 

@@ -1,9 +1,10 @@
 //! What follows from what has happened: whose turn it is, who will not run, and when the run is over. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::event::Event;
-use super::machine::{BATCH, Belt};
+use super::machine::{BATCH, Belt, Decision};
 use crate::model::{Halt, Pipeline, Run, RunStatus, StepRecord, StepStatus};
 
 /// Whether a step whose turn has not come may begin.
@@ -26,13 +27,9 @@ struct Order<'a> {
 
 impl Run {
     /// Adds to events what follows from them, up to a bound.
-    pub(super) fn follow_up(&self, first: Vec<Event>, belt: &Belt) -> Vec<Event> {
-        let mut after = self.clone();
-        for event in &first {
-            after.apply(event);
-        }
+    pub(super) fn follow_up(&self, first: Vec<Event>, belt: &Belt) -> Decision {
+        let Decision { mut events, mut after } = Decision::of(self, first);
         let needs = self.input.pipeline.as_ref().map(Pipeline::needs);
-        let mut events = first;
         // It ends because every event sends, holds back or ends a step, or ends the run, and none is undone here.
         while events.len() < BATCH
             && let Some(event) = after.next_event(needs.as_deref(), belt)
@@ -40,7 +37,7 @@ impl Run {
             after.apply(&event);
             events.push(event);
         }
-        events
+        Decision { events, after }
     }
 
     fn next_event(&self, needs: Option<&[Vec<usize>]>, belt: &Belt) -> Option<Event> {
@@ -68,7 +65,7 @@ impl Run {
         if self.head.ending.is_some() {
             return None;
         }
-        let fatal = |(step, record): &(usize, &StepRecord)| {
+        let fatal = |(step, record): &(usize, &Arc<StepRecord>)| {
             record.status == StepStatus::Failed && !self.policy(*step).is_some_and(|step| step.continue_on_failure)
         };
         let (_, failed) = self.steps.iter().enumerate().find(fatal)?;
@@ -154,7 +151,7 @@ impl Run {
         let driver = record.map_or("", |record| record.driver.as_str());
         match self.place_of(driver, belt) {
             Some(place) => {
-                let attempt = record.map_or(1, StepRecord::next_attempt);
+                let attempt = record.map_or(1, |record| record.next_attempt());
                 let timeout = self.policy(step).and_then(|step| step.timeout);
                 let deadline = timeout.map(|timeout| belt.now.saturating_add(timeout).unwrap_or(jiff::Timestamp::MAX));
                 Event::StepDispatched { step, attempt, place: place.clone(), deadline, at: belt.now }

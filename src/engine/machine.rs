@@ -195,13 +195,31 @@ impl Rejected {
     }
 }
 
+/// What follows from an input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// What happened, in this order; nothing if the input changes nothing.
+    pub events: Vec<Event>,
+    /// The record with these events.
+    pub after: Run,
+}
+
+impl Decision {
+    /// What some events make of a record.
+    #[must_use]
+    pub fn of(before: &Run, events: Vec<Event>) -> Self {
+        let mut after = before.clone();
+        events.iter().for_each(|event| after.apply(event));
+        Self { events, after }
+    }
+}
+
 impl Run {
-    /// The events that follow from an input; none if it changes nothing. When there are many, [`Input::Looked`] gives the
-    /// next ones, until there are none.
+    /// What follows from an input. When there are many events, [`Input::Looked`] gives the next ones, until there are none.
     ///
     /// # Errors
     /// Why the input is refused: it is late, a duplicate, or not of this run.
-    pub fn decide(&self, input: Input, belt: &Belt) -> Result<Vec<Event>, Rejected> {
+    pub fn decide(&self, input: Input, belt: &Belt) -> Result<Decision, Rejected> {
         let first = match input {
             Input::Requested => self.start(belt)?,
             Input::StepReported { step, attempt, driver, result, usage } => {

@@ -25,7 +25,7 @@ pub use context::shared_context;
 pub use data::{Loaded, data_for, place_gathered};
 pub use dispatch::{belt, message, unwanted};
 pub use event::Event;
-pub use machine::{Answer, Belt, Effect, Input, Limits, Rejected};
+pub use machine::{Answer, Belt, Decision, Effect, Input, Limits, Rejected};
 pub use sequencer::Engine;
 
 use crate::blob::SharedBlobs;

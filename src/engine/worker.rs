@@ -13,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::data::{self, Shelf};
 use super::event::Event;
-use super::machine::{BATCH, Belt, Effect, Input, Rejected};
+use super::machine::{BATCH, Belt, Decision, Effect, Input, Rejected};
 use super::quiet::Quiet;
 use super::sequencer::{acknowledge, give_back};
 use super::{Parts, dispatch, slots};
 use crate::blob;
 use crate::bus::{Delivery, Health, Place};
 use crate::metrics::Metrics;
-use crate::model::{DriverReport, RunId, RunStatus};
+use crate::model::{DriverReport, Run, RunId, RunStatus};
 use crate::store::groups::{self, StoredGroup};
 use crate::store::runs::{self, StoredRun};
 use crate::store::{self, Revision, keys};
@@ -283,8 +283,8 @@ impl Worker {
         while conflicts < MAX_CONFLICTS {
             let remembered = self.cache.contains_key(&run);
             let places = self.parts.bus.places().borrow().clone();
-            let events = match self.decide(run, &input, &places).await? {
-                Ok(events) => events,
+            let Decision { events, after } = match self.decide(run, &input, &places).await? {
+                Ok(decision) => decision,
                 // Another engine may have carried the run on meanwhile: what is refused is refused by the record itself,
                 // never by a memory of it.
                 Err(_) if remembered => {
@@ -299,7 +299,7 @@ impl Worker {
                 self.note(run, &places);
                 return Ok(());
             }
-            match self.commit(run, &events).await {
+            match self.commit(run, &events, after).await {
                 Ok(()) => {
                     self.send_owed(run).await;
                     self.replace_others(run).await;
@@ -330,7 +330,7 @@ impl Worker {
         run: RunId,
         input: &Input,
         places: &BTreeMap<String, Place>,
-    ) -> Result<Result<Vec<Event>, Rejected>, Stopped> {
+    ) -> Result<Result<Decision, Rejected>, Stopped> {
         let parts = self.parts.clone();
         self.kept(run).await?;
         let kept = self.cache.get_mut(&run).ok_or(Stopped::Unknown)?;
@@ -342,20 +342,16 @@ impl Worker {
         let group = kept.group.as_ref().map(|stored| stored.group.clone());
         let belt = dispatch::belt(parts.clock.now(), places, &record.input.resource.resource, &parts.config.engine);
         match record.decide(input.clone(), &Belt { group, data, ..belt }) {
-            Ok(mut events) => {
-                data::place_gathered(parts.blobs.as_ref(), record, &parts.config.engine, &mut events).await?;
-                Ok(Ok(events))
+            Ok(decision) => {
+                let placed = data::place_gathered(parts.blobs.as_ref(), record, &parts.config.engine, decision).await?;
+                Ok(Ok(placed))
             }
             Err(rejected) => Ok(Err(rejected)),
         }
     }
 
-    async fn commit(&mut self, run: RunId, events: &[Event]) -> Result<(), store::Error> {
+    async fn commit(&mut self, run: RunId, events: &[Event], after: Run) -> Result<(), store::Error> {
         let Some(kept) = self.cache.get_mut(&run) else { return Ok(()) };
-        let mut after = kept.stored.run.clone();
-        for event in events {
-            after.apply(event);
-        }
         let began = Instant::now();
         let revision = slots::commit(self.parts.store.as_ref(), &kept.stored, &after, kept.group.as_ref()).await?;
         self.parts.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());

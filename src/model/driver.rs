@@ -32,6 +32,46 @@ pub struct Driver {
     /// When these bytes were uploaded.
     #[schema(value_type = String, format = DateTime)]
     pub uploaded_at: Timestamp,
+    /// The number of its version; 0 if it was uploaded before there were versions.
+    #[serde(default)]
+    pub version: u32,
+}
+
+/// One upload of a driver's component, or a return to an earlier one. Never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DriverVersion {
+    /// Counts from 1.
+    pub version: u32,
+    /// Names the bytes.
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    /// The types of resource it acts on.
+    pub resources: Vec<String>,
+    /// Of the component, in bytes.
+    pub size: u64,
+    /// The version of the package `conveyor:driver` it was built against.
+    pub wit_version: String,
+    /// What it imports, as its binary says.
+    pub imports: Vec<String>,
+    /// When it became the driver's component.
+    #[schema(value_type = String, format = DateTime)]
+    pub uploaded_at: Timestamp,
+    /// Who said so, as they call themselves; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub who: String,
+    /// Why; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+impl DriverVersion {
+    /// The record of the driver that this version makes; the limits are the driver's, whatever its version.
+    #[must_use]
+    pub fn driver(&self, name: &str, limits: DriverLimits) -> Driver {
+        let Self { version, digest, resources, size, wit_version, imports, uploaded_at, .. } = self.clone();
+        let name = name.to_owned();
+        Driver { name, resources, digest, size, wit_version, imports, limits, uploaded_at, version }
+    }
 }
 
 /// `sha256:` and 64 lowercase hex digits.

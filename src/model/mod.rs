@@ -26,7 +26,7 @@ pub use blob_ref::BlobRef;
 pub use breaker::{BreakerState, BreakerView};
 pub use concurrency::{Concurrency, Group, OnConflict, RunGroup};
 pub use definition::ResourceDefinition;
-pub use driver::{Digest, DigestError, Driver};
+pub use driver::{Digest, DigestError, Driver, DriverVersion};
 pub use expression::{Expression, ExpressionError, MAX_EXPRESSION, Scope, shown};
 pub use labels::{Labels, MAX_LABELS, check_label, check_labels};
 pub use limits::{DriverLimits, LimitsView};

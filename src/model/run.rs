@@ -276,8 +276,9 @@ pub struct Run {
     pub head: RunHead,
     /// What it was started with; shared, because the record is copied for every decision.
     pub input: Arc<RunInput>,
-    /// In the order of the pipeline; in that of the drivers' names in a run without one.
-    pub steps: Vec<StepRecord>,
+    /// In the order of the pipeline; in that of the drivers' names in a run without one. Shared likewise: a decision
+    /// changes one or two of them.
+    pub steps: Vec<Arc<StepRecord>>,
 }
 
 impl Run {
@@ -324,7 +325,7 @@ impl Run {
         let items: Vec<StepRecord> =
             fanned.into_iter().flat_map(|(of, record, fan_out)| record.items(of, fan_out)).collect();
         steps.extend(items.into_iter().map(taken));
-        Self { head, input, steps }
+        Self { head, input, steps: steps.into_iter().map(Arc::new).collect() }
     }
 
     /// The place of the pipeline's step whose policy a step of the run follows: its own, or that of its matrix.

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
 
 use super::{Error, Retention};
 use crate::blob::BlobInfo;
-use crate::model::{Digest, Driver, RunInput};
+use crate::model::{Digest, RunInput};
 use crate::store::{self, List, keys};
 
 /// Blobs looked at in one go, and removed at once.
@@ -15,6 +16,12 @@ const PAGE: usize = 50;
 
 /// Since when blobs have been found unneeded, as this process saw it.
 pub(super) type Unneeded = BTreeMap<Digest, Timestamp>;
+
+/// What the records of drivers and of their versions have in common.
+#[derive(Deserialize)]
+struct Named {
+    digest: Digest,
+}
 
 impl Retention {
     /// A blob goes when it has been unneeded for the whole grace: a run that was just accepted may have read the name of a
@@ -68,17 +75,20 @@ impl Retention {
 
     async fn named_by_drivers(&self) -> Result<BTreeSet<Digest>, Error> {
         let mut named = BTreeSet::new();
-        let mut query = List::prefix(keys::DRIVERS, 500);
-        loop {
-            let page = self.parts.store.list(query.clone()).await?;
-            for entry in &page.entries {
-                named.insert(store::decode::<Driver>(&entry.key, &entry.value)?.digest);
+        for prefix in [keys::DRIVERS, keys::DRIVER_VERSIONS] {
+            let mut query = List::prefix(prefix, 500);
+            loop {
+                let page = self.parts.store.list(query.clone()).await?;
+                for entry in &page.entries {
+                    named.insert(store::decode::<Named>(&entry.key, &entry.value)?.digest);
+                }
+                if page.cursor.is_none() {
+                    break;
+                }
+                query = query.after(page.cursor);
             }
-            if page.cursor.is_none() {
-                return Ok(named);
-            }
-            query = query.after(page.cursor);
         }
+        Ok(named)
     }
 
     async fn is_referred_to(&self, digest: &Digest) -> Result<bool, Error> {
@@ -87,7 +97,7 @@ impl Retention {
     }
 
     /// Takes out what runs under way began with.
-    async fn spare_pinned(&mut self, candidates: &mut BTreeSet<Digest>) -> Result<(), Error> {
+    pub(super) async fn spare_pinned(&mut self, candidates: &mut BTreeSet<Digest>) -> Result<(), Error> {
         let mut query = List::prefix(keys::ACTIVE, PAGE);
         while !candidates.is_empty() {
             let page = self.parts.store.list(query.clone()).await?;

@@ -8,6 +8,7 @@ mod blobs;
 mod claim;
 mod idempotency;
 mod runs;
+mod versions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,6 +119,7 @@ impl Retention {
         self.hold().await?;
         self.remove_idempotency_keys().await?;
         self.remove_runs().await?;
+        self.remove_versions().await?;
         self.remove_blobs().await
     }
 

@@ -19,7 +19,7 @@ pub(super) fn key(step: &StepRecord, run: RunId) -> Option<String> {
 
 /// The writes for the blobs that are named after a transition and were not named before.
 pub(super) fn writes(before: &Run, after: &Run) -> Vec<Write> {
-    let known = |place: usize| before.steps.get(place).and_then(digest);
+    let known = |place: usize| before.steps.get(place).and_then(|step| digest(step));
     let steps = after.steps.iter().enumerate();
     let named = steps.filter(|(place, step)| digest(step).is_some_and(|digest| known(*place) != Some(digest)));
     let keys: BTreeSet<String> = named.filter_map(|(_, step)| key(step, after.head.id)).collect();

@@ -41,6 +41,21 @@ pub fn driver(name: &str) -> String {
     format!("{DRIVERS}{name}")
 }
 
+/// Before the versions of all drivers that are components.
+pub const DRIVER_VERSIONS: &str = "driver-versions/";
+
+/// Before the versions of one driver.
+#[must_use]
+pub fn driver_versions(name: &str) -> String {
+    format!("{DRIVER_VERSIONS}{name}/")
+}
+
+/// One version of a driver.
+#[must_use]
+pub fn driver_version(name: &str, version: u32) -> String {
+    format!("{DRIVER_VERSIONS}{name}/{version:010}")
+}
+
 /// Before the names of the resources of one type.
 #[must_use]
 pub fn resources(resource: &str) -> String {

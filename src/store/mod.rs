@@ -40,8 +40,8 @@ pub type SharedStore = Arc<dyn Store>;
 /// Keys with values, and one history.
 ///
 /// **Order.** Every transaction that commits gets a [`Revision`] greater than all that were answered before it began, and
-/// all its writes carry that revision; transactions that came at the same time may share one. Revisions are the backend's own numbers (etcd: `mod_revision`); nobody may compute with them, only
-/// compare those of one store.
+/// all its writes carry that revision; transactions that came at the same time may share one. Revisions are the backend's
+/// own numbers (etcd: `mod_revision`); nobody may compute with them, only compare those of one store.
 ///
 /// **Durability.** When `transact` answers `Ok`, the writes survive a crash of the process and, on a durable backend, of
 /// the machine. On [`Error::Unavailable`] the outcome is unknown: the caller reads again before it decides.

@@ -1,11 +1,12 @@
 //! How the record of a run lies in the store: a small head, what it was started with, and one entry for every step, so
-//! that a transition writes little; a step that nothing has happened to has none. The head is written by every transition; its revision is what fences them.
+//! that a transition writes little; a step that nothing has happened to has none. The head is written by every
+//! transition; its revision is what fences them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Error, List, Revision, Store, Write, blob_refs, decode, encode, groups, index, keys};
-use crate::model::{Run, RunHead, RunId, RunInput, StepRecord};
+use crate::model::{Run, RunHead, RunId, RunInput, RunStatus, StepRecord};
 
 /// A run's record as it was read.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ pub async fn carry_over(store: &dyn Store, run: &Run) -> Result<(), Error> {
     let (mut writes, mut bytes) = (Vec::new(), 0);
     let mut named = BTreeSet::new();
     for (number, step) in run.steps.iter().enumerate().filter(|(_, step)| !step.is_fresh()) {
-        let value = encode(step)?;
+        let value = encode(step.as_ref())?;
         if writes.len() >= CARRIED.0 || (!writes.is_empty() && bytes + value.len() > CARRIED.1) {
             store.transact(std::mem::take(&mut writes)).await?;
             bytes = 0;
@@ -67,8 +68,12 @@ pub async fn load(store: &dyn Store, id: RunId) -> Result<Option<StoredRun>, Err
                 Some(_) => Err(Error::Damaged(format!("\"{}\" is missing", keys::run_input(id)))),
             };
         };
-        let steps = steps(store, id).await?;
         let head_value: RunHead = decode(&head.key, &head.value)?;
+        if is_new(&head_value) {
+            let run = Run::assemble(head_value, Arc::new(input), BTreeMap::new());
+            return Ok(Some(StoredRun { run, revision: head.revision }));
+        }
+        let steps = steps(store, id).await?;
         seen = Some(StoredRun { run: Run::assemble(head_value, Arc::new(input), steps), revision: head.revision });
     }
 }
@@ -84,7 +89,7 @@ pub async fn commit(store: &dyn Store, before: &StoredRun, after: &Run, others: 
     for (number, step) in after.steps.iter().enumerate() {
         let known = before.run.steps.get(number);
         if known != Some(step) && !(known.is_none() && step.is_fresh()) {
-            writes.push(Write::put(keys::run_step(id, number), encode(step)?));
+            writes.push(Write::put(keys::run_step(id, number), encode(step.as_ref())?));
         }
     }
     if after.head.status.is_finished() {
@@ -94,6 +99,11 @@ pub async fn commit(store: &dyn Store, before: &StoredRun, after: &Run, others: 
     writes.extend(blob_refs::writes(&before.run, after));
     writes.extend(others);
     store.transact(writes).await
+}
+
+/// Whether nothing can have happened to any step: then none is looked for.
+fn is_new(head: &RunHead) -> bool {
+    head.status == RunStatus::Pending && head.parent.is_none() && head.ending.is_none()
 }
 
 /// The steps that something has happened to, by their place.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use conveyor::model::{Run, RunId};
+use conveyor::model::{Run, RunId, StepRecord};
 use conveyor::store::{self, SharedStore, Write, index, keys, runs};
 
 use crate::belt::Belt;
@@ -61,7 +61,9 @@ fn finished(template: &Run, number: usize) -> Vec<Write> {
         Write::put(keys::version("app", &resource.name, "1"), value),
     ];
     writes.extend(runs::creation(&run).unwrap().into_iter().filter(|write| !write.key.starts_with(keys::ACTIVE)));
-    let step = |(place, step)| Write::put(keys::run_step(run.head.id, place), store::encode(step).unwrap());
+    let step = |(place, step): (usize, &Arc<StepRecord>)| {
+        Write::put(keys::run_step(run.head.id, place), store::encode(step.as_ref()).unwrap())
+    };
     writes.extend(run.steps.iter().enumerate().map(step));
     writes.extend(index::end(&run.head));
     writes

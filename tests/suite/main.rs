@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod authoring;
+#[cfg(test)]
 mod chaos;
 #[cfg(test)]
 mod cli;
@@ -13,11 +15,15 @@ mod conformance;
 #[cfg(test)]
 mod end_to_end;
 #[cfg(test)]
+mod interop;
+#[cfg(test)]
 mod library;
 #[cfg(test)]
 mod lists;
 #[cfg(test)]
 mod policy;
+#[cfg(test)]
+mod remote;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

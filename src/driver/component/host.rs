@@ -240,7 +240,7 @@ impl From<LoadError> for Failure {
             LoadError::Absent(_)
             | LoadError::Refused { .. }
             | LoadError::Metering(_)
-            | LoadError::Blobs(blob::Error::Damaged { .. }) => Self::NotCallable(text),
+            | LoadError::Blobs(blob::Error::Damaged { .. } | blob::Error::ReadOnly(_)) => Self::NotCallable(text),
         }
     }
 }

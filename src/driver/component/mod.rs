@@ -38,6 +38,7 @@ pub use admission::{Inspection, Refused, contracts, inspect};
 pub use engine::StartError;
 pub use host::{ComponentHost, LoadError};
 use limits::Limits;
+pub(crate) use output::cleaned;
 
 /// The version of wasmtime that is built in. The crate does not tell it; a test holds it to the lock file.
 pub const WASMTIME: &str = "48.0.8";

@@ -230,7 +230,7 @@ fn says_something(line: &str) -> bool {
 }
 
 /// The text without terminal escapes and control characters other than tabs, and no longer than `limit` bytes.
-fn cleaned(text: &str, limit: usize) -> String {
+pub(crate) fn cleaned(text: &str, limit: usize) -> String {
     let mut clean = String::with_capacity(text.len().min(limit));
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {

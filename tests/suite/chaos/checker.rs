@@ -152,6 +152,8 @@ fn attempt_of(done: &Execution) -> Attempt<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use conveyor::model::{DriverResult, Pipeline, Resource, ResourceEvent, Run, RunInput, StepStatus};
     use jiff::{Timestamp, ToSpan as _};
     use serde_json::json;
@@ -167,7 +169,7 @@ mod tests {
         let mut run = Run::accepted(begin, ResourceEvent::Create, input);
         run.head.status = RunStatus::Succeeded;
         for (place, step) in run.steps.iter_mut().enumerate() {
-            let place = i64::try_from(place).unwrap();
+            let (step, place) = (Arc::make_mut(step), i64::try_from(place).unwrap());
             step.status = StepStatus::Succeeded;
             step.attempt = 1;
             step.started_at = Some(begin + (2 * place).seconds());

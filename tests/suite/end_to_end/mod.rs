@@ -17,3 +17,4 @@ mod logs;
 mod migrate;
 mod nats;
 mod policy;
+mod versions;

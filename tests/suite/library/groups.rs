@@ -10,7 +10,7 @@ use conveyor::blob::MemoryBlobs;
 use conveyor::bus::{Consumer, InProcessBus, Limits, Message, SharedBus, Stream, subject};
 use conveyor::clock::{Clock as _, SystemClock};
 use conveyor::config::Config;
-use conveyor::engine::{self, Engine, Input, Parts, slots};
+use conveyor::engine::{self, Decision, Engine, Input, Parts, slots};
 use conveyor::metrics::Metrics;
 use conveyor::model::{
     Concurrency, DriverMessage, DriverResult, OnConflict, Pipeline, PipelineEvent, Resource, ResourceEvent, Run,
@@ -162,11 +162,10 @@ impl Bench {
             let group = groups::load(self.store.as_ref(), &stored.run.head).await.unwrap();
             let places = self.parts.bus.places().borrow().clone();
             let belt = engine::belt(SystemClock.now(), &places, "app", &self.parts.config.engine);
-            let Ok(events) = stored.run.decide(Input::CancelRequested { reason: String::new() }, &belt) else { return };
-            let mut after = stored.run.clone();
-            for event in &events {
-                after.apply(event);
-            }
+            let Ok(Decision { after, .. }) = stored.run.decide(Input::CancelRequested { reason: String::new() }, &belt)
+            else {
+                return;
+            };
             match slots::commit(self.store.as_ref(), &stored, &after, group.as_ref()).await {
                 Err(store::Error::Conflict { .. }) => {}
                 // Also when nobody hears of it: then nobody is told either.

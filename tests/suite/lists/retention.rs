@@ -11,8 +11,8 @@ use conveyor::config::{self, Config};
 use conveyor::log::{Logs as _, MemoryLogs, NewLine, Query};
 use conveyor::metrics::Metrics;
 use conveyor::model::{
-    Digest, Driver, DriverLimits, DriverResult, LogLine, Resource, ResourceDefinition, Run, RunId, RunStatus,
-    StepStatus,
+    Digest, Driver, DriverLimits, DriverResult, DriverVersion, LogLine, Resource, ResourceDefinition, Run, RunId,
+    RunStatus, StepStatus,
 };
 use conveyor::retention::{Error, Parts, Retention};
 use conveyor::store::{List, MemoryStore, SharedStore, SqliteStore, Write, keys, runs};
@@ -246,23 +246,60 @@ async fn blobs_go_when_nothing_has_needed_them_for_the_whole_grace() {
     assert_eq!(place.keys("blob-refs/").await, Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn versions_that_are_too_many_go_unless_a_run_under_way_began_with_them() {
+    let place = Place::memory();
+    let mut retention = place.retention(&config::Retention { driver_versions: 2, ..Default::default() });
+    let mut digests = Vec::new();
+    for number in 1..=5 {
+        let digest = place.blobs.put(Bytes::from(format!("version {number}"))).await.unwrap();
+        let version = DriverVersion { version: number, ..version(&digest) };
+        let writes = vec![
+            Write::put(keys::driver("d"), serde_json::to_vec(&version.driver("d", DriverLimits::default())).unwrap()),
+            Write::put(keys::driver_version("d", number), serde_json::to_vec(&version).unwrap()),
+        ];
+        place.store.transact(writes).await.unwrap();
+        digests.push(digest);
+    }
+    let mut active = accepted("one", None, &[], place.clock.now());
+    let mut input = (*active.input).clone();
+    input.digests.insert("d".into(), digests[1].clone());
+    active.input = Arc::new(input);
+    create(&place.store, &active).await;
+    let left = |numbers: &[u32]| numbers.iter().map(|&number| keys::driver_version("d", number)).collect::<Vec<_>>();
+    retention.sweep().await.unwrap();
+    assert_eq!(place.keys(keys::DRIVER_VERSIONS).await, left(&[2, 4, 5]));
+    end(&place.store, active.head.id, RunStatus::Succeeded, "", place.clock.now()).await;
+    for _ in 0..3 {
+        retention.sweep().await.unwrap();
+        place.clock.advance(LONGER);
+    }
+    assert_eq!(place.keys(keys::DRIVER_VERSIONS).await, left(&[4, 5]));
+    assert_eq!((place.removed("driver_version"), place.removed("blob")), (3, 3));
+}
+
 fn driver(digest: &Digest) -> Driver {
-    Driver {
-        name: "d".into(),
+    version(digest).driver("d", DriverLimits::default())
+}
+
+fn version(digest: &Digest) -> DriverVersion {
+    DriverVersion {
+        version: 1,
         resources: vec!["app".into()],
         digest: digest.clone(),
         size: 5,
         wit_version: "0.1.0".into(),
         imports: Vec::new(),
-        limits: DriverLimits::default(),
         uploaded_at: jiff::Timestamp::UNIX_EPOCH,
+        who: String::new(),
+        note: String::new(),
     }
 }
 
 /// Ends a run with a result that lies in a blob.
 async fn large_result(place: &Place, run: &Run, digest: &Digest) {
     let stored = runs::load(place.store.as_ref(), run.head.id).await.unwrap().unwrap();
-    let mut step = stored.run.steps[0].clone();
+    let mut step = stored.run.steps[0].as_ref().clone();
     step.status = StepStatus::Succeeded;
     step.result = Some(DriverResult::success("large"));
     let mut step = serde_json::to_value(&step).unwrap();

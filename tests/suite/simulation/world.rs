@@ -2,9 +2,10 @@
 //! forgets everything but the stored record when it crashes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::plan::{Plan, name};
-use conveyor::engine::{Belt, Effect, Event, Input, Limits, Loaded};
+use conveyor::engine::{Belt, Decision, Effect, Event, Input, Limits, Loaded};
 use conveyor::model::{
     DriverResult, Pipeline, Resource, ResourceEvent, Run, RunInput, RunStatus, StepRecord, StepStatus,
 };
@@ -161,11 +162,9 @@ impl World {
 
     /// As the shell does it: decide, apply, then send what is owed.
     fn input(&mut self, input: Input) {
-        if let Ok(events) = self.run.decide(input, &self.belt()) {
-            for event in events {
-                self.run.apply(&event);
-                self.history.push(event);
-            }
+        if let Ok(Decision { events, after }) = self.run.decide(input, &self.belt()) {
+            self.run = after;
+            self.history.extend(events);
         }
         self.send_owed();
     }
@@ -239,9 +238,9 @@ impl World {
 
     /// Only what was stored survives.
     fn crash(&mut self) {
-        let steps = serde_json::to_string(&self.run.steps).unwrap();
+        let steps = self.run.steps.iter().map(|step| serde_json::to_string(step.as_ref()).unwrap()).collect::<Vec<_>>();
         let head = serde_json::to_string(&self.run.head).unwrap();
-        self.run.steps = serde_json::from_str(&steps).unwrap();
+        self.run.steps = steps.iter().map(|step| Arc::new(serde_json::from_str(step).unwrap())).collect();
         self.run.head = serde_json::from_str(&head).unwrap();
         // The bus still remembers the ids of what it has, so that what is sent again is dropped there.
         let kept: BTreeSet<(usize, u32, u32)> =
@@ -330,7 +329,8 @@ impl World {
         match self.run.head.status {
             RunStatus::Succeeded => {
                 prop_assert_eq!(with(StepStatus::Failed), 0, "honest");
-                let open = |record: &&StepRecord| matches!(record.status, StepStatus::Skipped | StepStatus::Cancelled);
+                let open =
+                    |record: &&Arc<StepRecord>| matches!(record.status, StepStatus::Skipped | StepStatus::Cancelled);
                 prop_assert_eq!(self.run.steps.iter().filter(open).count(), 0, "honest: {:?}", self.run);
             }
             RunStatus::Failed => {

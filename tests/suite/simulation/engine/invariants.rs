@@ -1,6 +1,7 @@
 //! What must hold whatever happens, each as a pure function with a name of its own.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use conveyor::engine::Event;
 use conveyor::model::{Cause, DriverMessage, DriverResult, Run, RunId, RunStatus, Step, StepRecord, StepStatus, keys};
@@ -143,7 +144,7 @@ fn results_without_a_driver(before: &Run, after: &Run, step: usize, event: &Even
     }
     let Some(fan_out) = before.steps.get(step).and_then(|record| record.fan_out.as_ref()) else { return Ok(()) };
     let items = after.steps.get(fan_out.first..fan_out.first + fan_out.items.len()).unwrap_or_default();
-    let data = |item: &StepRecord| item.result.as_ref().map_or(Value::Null, |result| result.data.clone());
+    let data = |item: &Arc<StepRecord>| item.result.as_ref().map_or(Value::Null, |result| result.data.clone());
     let gathered: Vec<Value> = items.iter().map(data).collect();
     let result = after.steps.get(step).and_then(|record| record.result.as_ref());
     if items.len() != fan_out.items.len() || result.is_none_or(|result| result.data != Value::Array(gathered)) {

@@ -181,7 +181,7 @@ impl People {
 
     /// Approves or rejects the first step that waits for it.
     async fn answer(&self, run: &Run, approved: bool) -> Result<(), conveyor::catalog::Error> {
-        let awaited = |step: &&StepRecord| step.driver.is_empty() && step.status == StepStatus::Waiting;
+        let awaited = |step: &&Arc<StepRecord>| step.driver.is_empty() && step.status == StepStatus::Waiting;
         let Some(step) = run.steps.iter().find(awaited) else { return Ok(()) };
         let answer = Answer { approved, who: "somebody".to_owned(), comment: String::new() };
         self.catalog.answer_approval(run.head.id, &step.id, answer).await.map(drop)

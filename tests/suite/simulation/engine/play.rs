@@ -140,7 +140,7 @@ fn repetition(ended: &Run, first: &Run, id: RunId) -> Run {
                 && needs[place].iter().all(|&need| carried[need]);
             if kept && !carried[place] {
                 (carried[place], changed) = (true, true);
-                again.steps[place] = StepRecord { fan_out: None, ..record.clone() };
+                again.steps[place] = StepRecord { fan_out: None, ..record.as_ref().clone() }.into();
             }
         }
     }

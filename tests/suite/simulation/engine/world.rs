@@ -248,7 +248,7 @@ impl World {
         let stored = run.steps.iter().enumerate().filter(|(_, step)| !step.is_fresh());
         let record = Record {
             first: run.clone(),
-            stored: stored.map(|(place, step)| (place, step.clone())).collect(),
+            stored: stored.map(|(place, step)| (place, step.as_ref().clone())).collect(),
             versions: BTreeMap::from([(revision, run.clone())]),
             latest: run,
             history: Vec::new(),
