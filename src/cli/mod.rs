@@ -131,7 +131,7 @@ struct Context {
 pub async fn run(cli: Cli) -> Result<Exit, Error> {
     let output = Output::new(cli.output);
     let command = match cli.command {
-        Command::Up(up) => return up::run(up, output).await,
+        Command::Up(up) => return Box::pin(up::run(up, output)).await,
         Command::Config(up) => return show_config::run(up, output),
         Command::Doctor(up) => return doctor::run(up, output).await,
         Command::Migrate(migrate) => return until_interrupted(Box::pin(migrate::run(migrate, output))).await,

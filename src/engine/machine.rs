@@ -209,7 +209,9 @@ impl Decision {
     #[must_use]
     pub fn of(before: &Run, events: Vec<Event>) -> Self {
         let mut after = before.clone();
-        events.iter().for_each(|event| after.apply(event));
+        for event in &events {
+            after.apply(event);
+        }
         Self { events, after }
     }
 }

@@ -166,7 +166,17 @@ fn request(asked: Asked, project: &Project, log: LogSink) -> serde_json::Result<
     resource.metadata.entry("version".to_owned()).or_insert_with(|| "1".to_owned());
     let event = if asked.event.is_empty() { "create".to_owned() } else { asked.event };
     let run = RunId::new(Timestamp::now());
-    Ok(Request { run, step: "test".to_owned(), attempt: 1, event, resource, context, digest: None, log, meter: Meter::default() })
+    Ok(Request {
+        run,
+        step: "test".to_owned(),
+        attempt: 1,
+        event,
+        resource,
+        context,
+        digest: None,
+        log,
+        meter: Meter::default(),
+    })
 }
 
 impl Expected {
