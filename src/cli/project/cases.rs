@@ -15,7 +15,6 @@ use crate::blob::{Blobs as _, MemoryBlobs};
 use crate::config::Config;
 use crate::driver::component::{ComponentDriver, ComponentHost};
 use crate::driver::{LogSink, Meter, Reconciler as _, Request};
-use crate::metrics::Metrics;
 use crate::model::{DriverLimits, DriverResult, Resource, RunId, SharedContext};
 
 /// What is tested.
@@ -101,8 +100,8 @@ async fn load(project: &Project, folder: &Path) -> Result<ComponentDriver, Error
     let mut config = Config::default();
     config.component.compiler = std::env::current_exe().ok();
     let blobs = Arc::new(MemoryBlobs::new());
-    let metrics = Arc::new(Metrics::new());
-    let host = ComponentHost::new(&config, blobs.clone(), &metrics).map_err(|error| unusable(error.to_string()))?;
+    let host =
+        ComponentHost::new(&config, blobs.clone(), &Arc::default()).map_err(|error| unusable(error.to_string()))?;
     host.admit(bytes.clone().into(), &DriverLimits::default()).await.map_err(|error| unusable(error.to_string()))?;
     let digest = blobs.put(bytes.into()).await.map_err(|error| unusable(error.to_string()))?;
     Ok(ComponentDriver::new(host, &project.name, digest))
