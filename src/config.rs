@@ -343,6 +343,14 @@ impl Default for Cluster {
     }
 }
 
+/// The address of a server without user and password.
+#[must_use]
+pub fn without_password(address: &str) -> String {
+    let (scheme, rest) = address.split_once("://").map_or((None, address), |(scheme, rest)| (Some(scheme), rest));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    scheme.map_or_else(|| host.to_owned(), |scheme| format!("{scheme}://{host}"))
+}
+
 impl Config {
     /// How long a lease lasts that nobody renews.
     #[must_use]

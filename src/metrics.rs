@@ -94,7 +94,8 @@ pub struct Metrics {
     pub store_up: Gauge,
     /// Log lines stored.
     pub log_lines: Counter,
-    /// What was removed because it was old or one too many, by kind: `run`, `blob`, `idempotency_key`.
+    /// What was removed because it was old or one too many, by kind: `run`, `blob`, `driver_version`,
+    /// `idempotency_key`.
     pub removed: Family<Kind, Counter>,
     /// HTTP requests, by route and status.
     pub requests: Durations<Request>,
@@ -105,6 +106,24 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// One thing under way or waiting on a gauge, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Counted(Gauge);
+
+impl Counted {
+    /// One more on `gauge`.
+    pub(crate) fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

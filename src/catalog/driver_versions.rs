@@ -3,15 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::drivers::Upload;
-use super::{Catalog, Code, DriverView, Error};
+use super::{Catalog, Code, DriverView, Error, check_remark};
 use crate::model::{Digest, Driver, DriverLimits, DriverVersion, Pipeline};
 use crate::store::{self, List, Write, keys};
 
 /// How often a version is numbered anew because somebody else took its number.
 const TRIES: usize = 16;
-
-/// The longest name or note of an upload, in bytes.
-const MAX_TEXT: usize = 4_096;
 
 impl Catalog {
     /// The versions of a driver, newest first: those that retention has left.
@@ -20,6 +17,10 @@ impl Catalog {
     /// [`Code::DriverNotFound`] if no component of this name was uploaded.
     pub async fn driver_versions(&self, name: &str) -> Result<Vec<DriverVersion>, Error> {
         self.component(name).await?;
+        self.versions_of(name).await
+    }
+
+    async fn versions_of(&self, name: &str) -> Result<Vec<DriverVersion>, Error> {
         let mut versions = Vec::new();
         let mut query = List::prefix(keys::driver_versions(name), 256).descending();
         loop {
@@ -42,7 +43,7 @@ impl Catalog {
     pub async fn roll_back_driver(&self, name: &str, to: Option<u32>, upload: &Upload) -> Result<DriverView, Error> {
         upload.check()?;
         let (now, _) = self.component(name).await?;
-        let versions = self.driver_versions(name).await?;
+        let versions = self.versions_of(name).await?;
         let wanted = |version: &&DriverVersion| match to {
             Some(number) => version.version == number,
             None => version.version < now.version && version.digest != now.digest,
@@ -124,12 +125,7 @@ impl Catalog {
 impl Upload {
     /// Refuses texts that are too long.
     pub(super) fn check(&self) -> Result<(), Error> {
-        for (field, text) in [("who", &self.who), ("note", &self.note)] {
-            if text.len() > MAX_TEXT {
-                let text = format!("{field}: it has {} bytes, {MAX_TEXT} is the most", text.len());
-                return Err(Error::new(Code::Invalid, text));
-            }
-        }
-        Ok(())
+        check_remark("who", &self.who)?;
+        check_remark("note", &self.note)
     }
 }

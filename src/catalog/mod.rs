@@ -43,6 +43,17 @@ use crate::log::SharedLogs;
 use crate::metrics::Metrics;
 use crate::store::{self, List, SharedStore};
 
+/// The longest name of a person, comment or note, in bytes.
+const MAX_REMARK: usize = 4_096;
+
+/// Refuses a remark of a person that is too long.
+fn check_remark(field: &str, text: &str) -> Result<(), Error> {
+    if text.len() <= MAX_REMARK {
+        return Ok(());
+    }
+    Err(Error::new(Code::Invalid, format!("{field}: it has {} bytes, {MAX_REMARK} is the most", text.len())))
+}
+
 /// The catalog's parts. Cheap to clone.
 #[derive(Clone)]
 pub struct Catalog {

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::{Catalog, Error};
 use crate::bus::Health;
+use crate::config;
 use crate::log::{NewLine, Query, StoredLine};
 use crate::model::LogLine;
 
@@ -69,12 +70,11 @@ impl Catalog {
     }
 }
 
-/// The addresses without what stands before an `@`.
+/// The addresses without what stands before an `@`, each with its scheme.
 fn without_secrets(servers: &str) -> String {
     let address = |server: &str| {
-        let (scheme, rest) = server.trim().split_once("://").unwrap_or(("nats", server.trim()));
-        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        format!("{scheme}://{host}")
+        let shown = config::without_password(server.trim());
+        if shown.contains("://") { shown } else { format!("nats://{shown}") }
     };
     servers.split(',').map(address).collect::<Vec<_>>().join(",")
 }

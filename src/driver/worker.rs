@@ -5,7 +5,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,7 +17,7 @@ use super::{Concurrency, Failure, Meter, Parts, Reconciler, Request, large};
 use crate::blob;
 use crate::blob::results::{self, Bounds, Unread};
 use crate::bus::{self, Consumer, Delivery, Stream, subject};
-use crate::metrics::{Driver, DriverOutcome};
+use crate::metrics::{Counted, Driver, DriverOutcome};
 use crate::model::{
     CancelSignal, DriverMessage, DriverResult, PipelineEvent, Resource, SharedContext, StepResult, Usage, keys,
 };
@@ -369,22 +368,6 @@ async fn stopping(task: impl Future<Output = ()>, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
         () = task => {}
-    }
-}
-
-/// One call under way on a gauge, however it ends.
-struct Counted(Gauge);
-
-impl Counted {
-    fn new(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

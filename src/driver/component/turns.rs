@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Component;
 use crate::driver::Failure;
-use crate::metrics::Metrics;
+use crate::metrics::{Counted, Metrics};
 
 /// The calls that run and those that wait, first come, first served.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Turns {
     /// [`Failure::Busy`] if there is none.
     pub(super) async fn take(&self) -> Result<Turn, Failure> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| self.busy())?;
-        let _counted = Waiting::new(&self.waiting);
+        let _counted = Counted::new(&self.waiting);
         let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| self.busy())?;
         Ok(Turn { _running: running, _place: place })
     }
@@ -55,21 +55,5 @@ impl Turns {
             "{} calls run and {} wait, as many as component.concurrency and component.queue allow; try again later",
             self.concurrency, self.queue,
         ))
-    }
-}
-
-/// One call that waits on a gauge, however that ends.
-struct Waiting(Gauge);
-
-impl Waiting {
-    fn new(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
