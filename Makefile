@@ -11,19 +11,25 @@ export PROTOC := $(CURDIR)/.cache/protoc/bin/protoc
 # Some recipes share build folders, and cargo uses all cores by itself.
 .NOTPARALLEL:
 
-.PHONY: help demo test simulate chaos guests check bench clean
+.PHONY: help demo demo-ci test simulate chaos interop guests check bench clean
 
 help: ## Shows this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: guests ## Runs a pipeline of three components over this project's own lock file
 	.ci/tools protoc
 	$(HOST_BUILD)
 	.ci/demo
 
+demo-ci: guests ## Runs continuous integration of a small C program: git, make and a component
+	.ci/tools protoc nats
+	$(HOST_BUILD)
+	.ci/demo-ci
+
 test: guests ## Runs all tests: those of the guests, then those of the host
-	.ci/tools nats protoc etcd
+	.ci/tools nats protoc etcd go
 	.ci/test-guests
+	.ci/build-interop
 	$(HOST_BUILD)
 	. .ci/env && cargo test --locked --doc
 	. .ci/env && cargo test --locked --lib --bins --tests
@@ -46,6 +52,12 @@ chaos: ## Kills, stops and fills real servers under load: TIMES=n as often as `m
 	.ci/tools nats protoc etcd
 	$(HOST_BUILD)
 	. .ci/env && CONVEYOR_CHAOS=$(TIMES) cargo test --locked --test suite chaos:: -- --nocapture --test-threads 2
+
+interop: ## Tests a driver of the released Go SDK, or of that in GO_SDK=folder, with a job of 45 s
+	.ci/tools nats protoc go
+	GO_SDK="$(or $(GO_SDK),released)" .ci/build-interop
+	$(HOST_BUILD)
+	. .ci/env && INTEROP_LONG=1 cargo test --locked --test suite interop:: -- --nocapture
 
 guests: ## Builds the guest components into plugins/out/
 	.ci/tools guests

@@ -4,6 +4,9 @@
 //! (`CONVEYOR_COMPONENT__MEMORY_BYTES`).
 
 mod capabilities;
+mod component;
+mod nats_server;
+mod remote;
 mod retention;
 mod tools;
 
@@ -14,6 +17,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use capabilities::{Capabilities, Folder, Secret};
+pub use component::{Component, maximum};
+pub use nats_server::NatsServer;
+pub use remote::{Exec, Remote};
 pub use retention::Retention;
 pub use tools::{Doctor, Migrate};
 
@@ -25,8 +31,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The folder of the embedded store, logs and components. Default `.conveyor` in the working folder.
     pub data: PathBuf,
-    /// The NATS servers, such as `nats://127.0.0.1:4222`, several separated by commas. Default none: the bus is in
-    /// process.
+    /// The NATS servers, such as `nats://127.0.0.1:4222`, several separated by commas; or `managed`, or `managed:PORT`, for
+    /// one of our own on this machine. Default none: the bus is in process.
     pub nats: Option<String>,
     /// The etcd servers, such as `http://127.0.0.1:2379`, several separated by commas: for many nodes, which need NATS as
     /// well. Default none: the store is in the data folder.
@@ -53,6 +59,12 @@ pub struct Config {
     pub migrate: Migrate,
     /// For how long what is finished is kept.
     pub retention: Retention,
+    /// The NATS server of our own.
+    pub nats_server: NatsServer,
+    /// A remote driver, where it runs.
+    pub remote: Remote,
+    /// `conveyor driver exec`.
+    pub exec: Exec,
 }
 
 impl Default for Config {
@@ -73,6 +85,9 @@ impl Default for Config {
             doctor: Doctor::default(),
             migrate: Migrate::default(),
             retention: Retention::default(),
+            nats_server: NatsServer::default(),
+            remote: Remote::default(),
+            exec: Exec::default(),
         }
     }
 }
@@ -240,66 +255,6 @@ impl Default for Engine {
     }
 }
 
-/// Bounds of drivers that are components.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Component {
-    /// The largest component that is accepted, in bytes. Default 32 MiB.
-    pub upload_bytes: usize,
-    /// Linear memory of one call, in bytes. Default 64 MiB.
-    pub memory_bytes: usize,
-    /// Wall-clock time of one call, in ms. Default 30,000.
-    pub wall_time_ms: u64,
-    /// How often a running component can be interrupted, in ms. Default 10.
-    pub tick_ms: u64,
-    /// Calls of all components at one time. Default 64.
-    pub concurrency: usize,
-    /// Calls of one driver at one time, of all nodes together. Default 16.
-    pub driver_concurrency: usize,
-    /// Compiled components kept in memory. Default 64.
-    pub cache: usize,
-    /// The program that compiles components in a process of its own: the binary `conveyor`. Default none: they are
-    /// compiled in the process of the host, whose memory and time a hostile component could then exhaust. `conveyor up`
-    /// names itself.
-    pub compiler: Option<PathBuf>,
-    /// Address space of the compiler's process, in bytes. Default 2 GiB.
-    pub compile_memory_bytes: u64,
-    /// Processor time of one compilation, all threads together, in ms. Default 60,000.
-    pub compile_cpu_ms: u64,
-    /// Wall-clock time of one compilation, in ms. Default 120,000.
-    pub compile_wall_ms: u64,
-    /// Compiled components kept on the disk. Default 1,000.
-    pub artifacts: usize,
-    /// Table elements of one call. Default 100,000.
-    pub table_elements: usize,
-    /// Bytes that one host call may copy out of the guest. Default 16 MiB.
-    pub hostcall_bytes: usize,
-    /// Drivers that may be registered. Default 1,000.
-    pub drivers: usize,
-}
-
-impl Default for Component {
-    fn default() -> Self {
-        Self {
-            upload_bytes: 32 << 20,
-            memory_bytes: 64 << 20,
-            wall_time_ms: 30_000,
-            tick_ms: 10,
-            concurrency: 64,
-            driver_concurrency: 16,
-            cache: 64,
-            compiler: None,
-            compile_memory_bytes: 2 << 30,
-            compile_cpu_ms: 60_000,
-            compile_wall_ms: 120_000,
-            artifacts: 1_000,
-            table_elements: 100_000,
-            hostcall_bytes: 16 << 20,
-            drivers: 1_000,
-        }
-    }
-}
-
 /// Bounds of run logs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -308,6 +263,9 @@ pub struct Log {
     pub line_bytes: usize,
     /// Lines that one call of a component may write; then one line says that the rest is dropped. Default 10,000.
     pub lines_per_call: usize,
+    /// Bytes of all lines that one call of a component may write; then one line says that the rest is dropped. Default
+    /// 10 MiB.
+    pub bytes_per_call: usize,
     /// Lines that wait between a driver and the log. Default 1,024.
     pub queue: usize,
     /// The most lines that one query answers. Default 100,000.
@@ -326,6 +284,7 @@ impl Default for Log {
         Self {
             line_bytes: 16 << 10,
             lines_per_call: 10_000,
+            bytes_per_call: 10 << 20,
             queue: 1_024,
             query: 100_000,
             grace_ms: 500,
@@ -389,13 +348,15 @@ impl Default for Cluster {
     }
 }
 
-impl Config {
-    /// The wall-clock time of one call of a component.
-    #[must_use]
-    pub fn wall_time(&self) -> Duration {
-        Duration::from_millis(self.component.wall_time_ms)
-    }
+/// The address of a server without user and password.
+#[must_use]
+pub fn without_password(address: &str) -> String {
+    let (scheme, rest) = address.split_once("://").map_or((None, address), |(scheme, rest)| (Some(scheme), rest));
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    scheme.map_or_else(|| host.to_owned(), |scheme| format!("{scheme}://{host}"))
+}
 
+impl Config {
     /// How long a lease lasts that nobody renews.
     #[must_use]
     pub fn lease(&self) -> Duration {

@@ -24,6 +24,7 @@ use crate::log::JetStreamLogs;
 use crate::log::{Keeper, MemoryLogs, SharedLogs, SqliteLogs};
 use crate::metrics::Metrics;
 use crate::model::{DriverResult, Invalid, RunId};
+use crate::nats_server::{self, NatsServer, Wish};
 use crate::retention::{self, Retention};
 use crate::store::{self, MemoryStore, SharedStore, SqliteStore, keys};
 use crate::{blob, bus, log};
@@ -35,6 +36,8 @@ pub struct Conveyor {
     catalog: Catalog,
     engine: Engine,
     manager: Manager,
+    /// The one of our own, if it was asked for.
+    nats: Option<NatsServer>,
     keeper: tokio::task::JoinHandle<()>,
     retention: tokio::task::JoinHandle<()>,
     stop_drivers: CancellationToken,
@@ -71,6 +74,9 @@ pub enum StartError {
     /// The settings do not go together.
     #[error("{0}")]
     Settings(String),
+    /// The NATS server of our own.
+    #[error(transparent)]
+    NatsServer(#[from] nats_server::Error),
     /// The component host.
     #[error(transparent)]
     Component(#[from] driver::component::StartError),
@@ -123,15 +129,22 @@ impl Builder {
         let config = Arc::new(self.config);
         let metrics = Arc::new(Metrics::new());
         let clock: SharedClock = Arc::new(SystemClock);
-        let Seams { store, bus, blobs, logs } = open(&config, self.memory).await?;
+        let Seams { store, bus, blobs, logs, nats } = open(&config, self.memory).await?;
+        // From here on it is a server like any other.
+        let config = match &nats {
+            Some(server) => Arc::new(Config { nats: Some(server.url().to_owned()), ..Config::clone(&config) }),
+            None => config,
+        };
         let host = if self.memory {
-            ComponentHost::new(&config, blobs.clone())?
+            ComponentHost::new(&config, blobs.clone(), &metrics)?
         } else {
-            ComponentHost::with_data(&config, blobs.clone(), &config.data)?
+            ComponentHost::with_data(&config, blobs.clone(), &metrics, &config.data)?
         };
         let schemas = Schemas::default();
         let catalog = Catalog { store, bus, blobs, logs, host, clock, metrics, config, schemas };
-        Ok(Conveyor::run(catalog, self.natives).await)
+        let mut conveyor = Conveyor::run(catalog, self.natives).await;
+        conveyor.nats = nats;
+        Ok(conveyor)
     }
 }
 
@@ -146,6 +159,12 @@ impl Conveyor {
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// Where the NATS server of our own listens, if one was asked for.
+    #[must_use]
+    pub fn nats_url(&self) -> Option<&str> {
+        self.nats.as_ref().map(NatsServer::url)
     }
 
     /// Waits until a run has ended, and gives its record.
@@ -179,19 +198,18 @@ impl Conveyor {
         // It ends with the engine's token; that it panicked would be in the log.
         let _ = (&mut self.keeper).await;
         let _ = (&mut self.retention).await;
+        // Last: until here the others have something to say over it.
+        if let Some(server) = self.nats.take() {
+            server.stop().await;
+        }
     }
 
     async fn run(catalog: Catalog, natives: Vec<NativeDriver>) -> Self {
         let (stop_drivers, stop_engine) = (CancellationToken::new(), CancellationToken::new());
         let Catalog { store, bus, blobs, logs, host, clock, metrics, config, .. } = catalog.clone();
-        let parts = driver::Parts {
-            store: store.clone(),
-            bus: bus.clone(),
-            blobs: blobs.clone(),
-            metrics: metrics.clone(),
-            config: config.clone(),
-        };
-        let mut manager = Manager::start(&parts, host, natives, &stop_drivers);
+        let parts =
+            driver::Parts { bus: bus.clone(), blobs: blobs.clone(), metrics: metrics.clone(), config: config.clone() };
+        let mut manager = Manager::start(&parts, store.clone(), host, natives, &stop_drivers);
         // The drivers before the engine: a run without a pipeline that was left over would be told to none of them.
         let unfinished = stop_drivers.clone().drop_guard();
         let patience = Duration::from_millis(config.bus.timeout_ms);
@@ -216,7 +234,7 @@ impl Conveyor {
             tokio::spawn(keeper.run(stop_engine.clone()))
         };
         let engine = Engine::start(engine::Parts { store, bus, blobs, clock, metrics, config }, stop_engine.clone());
-        Self { catalog, engine, manager, keeper, retention, stop_drivers, stop_engine }
+        Self { catalog, engine, manager, nats: None, keeper, retention, stop_drivers, stop_engine }
     }
 }
 
@@ -254,6 +272,8 @@ struct Seams {
     bus: SharedBus,
     blobs: SharedBlobs,
     logs: SharedLogs,
+    /// The NATS server of our own behind the bus.
+    nats: Option<NatsServer>,
 }
 
 async fn open(config: &Arc<Config>, memory: bool) -> Result<Seams, StartError> {
@@ -262,6 +282,9 @@ async fn open(config: &Arc<Config>, memory: bool) -> Result<Seams, StartError> {
         (Some(_), _) if memory => {
             Err(StartError::Settings("what is kept in memory cannot be kept in etcd as well: leave one out".to_owned()))
         }
+        (Some(_), Some(nats)) if Wish::read(nats).is_some() => Err(StartError::Settings(
+            "many nodes need a NATS that all of them reach: give --nats its address, or leave --etcd out".to_owned(),
+        )),
         (Some(etcd), Some(nats)) => on_servers(config, etcd, JetStreamBus::connect(nats, limits).await?).await,
         (Some(_), None) => Err(StartError::Settings(
             "etcd is given without NATS: many nodes need both, so give --nats URL as well, or leave --etcd out"
@@ -269,13 +292,26 @@ async fn open(config: &Arc<Config>, memory: bool) -> Result<Seams, StartError> {
         )),
         (None, nats) => {
             let (store, blobs, logs) = if memory { in_memory(config) } else { on_disk(config).await? };
-            let bus: SharedBus = match nats {
+            // After the store, which holds the lock of the data folder.
+            let own = managed(config, memory).await?;
+            let bus: SharedBus = match own.as_ref().map(NatsServer::url).or(nats.as_deref()) {
                 Some(servers) => Arc::new(JetStreamBus::connect(servers, limits).await?),
                 None => Arc::new(InProcessBus::new(limits)),
             };
-            Ok(Seams { store, bus, blobs, logs })
+            Ok(Seams { store, bus, blobs, logs, nats: own })
         }
     }
+}
+
+/// Starts the NATS server of our own, if the configuration asks for it.
+async fn managed(config: &Config, memory: bool) -> Result<Option<NatsServer>, StartError> {
+    let Some(wish) = config.nats.as_deref().and_then(Wish::read) else { return Ok(None) };
+    let wish = wish.map_err(StartError::Settings)?;
+    if memory {
+        let text = "a NATS server of our own needs the data folder: leave out what keeps everything in memory";
+        return Err(StartError::Settings(text.to_owned()));
+    }
+    Ok(Some(NatsServer::start(wish, &config.data, &config.nats_server).await?))
 }
 
 fn in_memory(config: &Config) -> (SharedStore, SharedBlobs, SharedLogs) {
@@ -309,7 +345,7 @@ async fn on_servers(config: &Arc<Config>, etcd: &str, bus: JetStreamBus) -> Resu
     let kept = Arc::new(JetStreamBlobs::new(bus.client(), timeout, largest));
     let blobs = Arc::new(CachedBlobs::new(kept, copies, config.cluster.cache_bytes));
     let logs = Arc::new(JetStreamLogs::new(bus.client(), &config.bus, &config.cluster));
-    Ok(Seams { store: Arc::new(store), bus: Arc::new(bus), blobs, logs })
+    Ok(Seams { store: Arc::new(store), bus: Arc::new(bus), blobs, logs, nats: None })
 }
 
 #[cfg(not(feature = "etcd"))]

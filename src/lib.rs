@@ -13,14 +13,18 @@ mod conveyor;
 pub mod doctor;
 pub mod driver;
 pub mod engine;
+pub mod exec;
 mod folder;
 pub mod log;
 pub mod metrics;
 pub mod migrate;
 pub mod model;
+pub mod nats_server;
+pub mod remote;
 pub mod retention;
 pub mod server;
 mod sqlite;
 pub mod store;
 
 pub use conveyor::{Builder, Conveyor, StartError};
+pub use remote::RemoteDriver;

@@ -3,12 +3,16 @@
 //! Names begin with `conveyor_`, units are base units; no run id is ever a label, so that the number of series stays
 //! bounded.
 
+mod component_usage;
+
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+pub use component_usage::ComponentUsage;
 
 /// One label that says what kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,6 +37,13 @@ pub struct Refused {
     pub driver: String,
     /// `http`, `folders`, `env` or `secrets`.
     pub capability: String,
+}
+
+/// A driver.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Driver {
+    /// The driver's name.
+    pub driver: String,
 }
 
 /// A route and how it answered.
@@ -76,6 +87,14 @@ pub struct Metrics {
     pub component_calls: Gauge,
     /// What was refused to components because it is not granted, by driver and kind.
     pub refused: Family<Refused, Counter>,
+    /// What the calls of components took.
+    pub component_usage: ComponentUsage,
+    /// Calls of components that wait for their turn.
+    pub component_queue: Gauge,
+    /// 1 if the driver is tripped: its calls failed again and again, and fail at once now.
+    pub component_tripped: Family<Driver, Gauge>,
+    /// How often drivers were tripped.
+    pub component_trips: Family<Driver, Counter>,
     /// Transactions of the engine on the store.
     pub commit_seconds: Histogram,
     /// Publishes that failed; what they carried is owed and sent again.
@@ -86,7 +105,8 @@ pub struct Metrics {
     pub store_up: Gauge,
     /// Log lines stored.
     pub log_lines: Counter,
-    /// What was removed because it was old or one too many, by kind: `run`, `blob`, `idempotency_key`.
+    /// What was removed because it was old or one too many, by kind: `run`, `blob`, `driver_version`,
+    /// `idempotency_key`.
     pub removed: Family<Kind, Counter>,
     /// HTTP requests, by route and status.
     pub requests: Durations<Request>,
@@ -97,6 +117,24 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// One thing under way or waiting on a gauge, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Counted(Gauge);
+
+impl Counted {
+    /// One more on `gauge`.
+    pub(crate) fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -123,6 +161,10 @@ impl Metrics {
             component_seconds: Family::new_with_constructor(durations),
             component_calls: Gauge::default(),
             refused: Family::default(),
+            component_usage: ComponentUsage::default(),
+            component_queue: Gauge::default(),
+            component_tripped: Family::default(),
+            component_trips: Family::default(),
             commit_seconds: durations(),
             publish_failures: Counter::default(),
             bus_up: Gauge::default(),
@@ -133,6 +175,7 @@ impl Metrics {
             streams: Gauge::default(),
         };
         metrics.register_engine();
+        metrics.register_components();
         metrics.register_rest();
         metrics
     }
@@ -179,7 +222,7 @@ impl Metrics {
         );
     }
 
-    fn register_rest(&mut self) {
+    fn register_components(&mut self) {
         let registry = &mut self.registry;
         registry.register(
             "component_call_seconds",
@@ -189,6 +232,22 @@ impl Metrics {
         registry.register("component_calls", "Calls of components under way", self.component_calls.clone());
         let text = "What was refused to components because it is not granted, by driver and kind";
         registry.register("capability_refused", text, self.refused.clone());
+        registry.register(
+            "component_queue",
+            "Calls of components that wait for their turn",
+            self.component_queue.clone(),
+        );
+        registry.register(
+            "component_tripped",
+            "1 if the driver is tripped because its calls failed again and again",
+            self.component_tripped.clone(),
+        );
+        registry.register("component_trips", "How often drivers were tripped", self.component_trips.clone());
+        self.component_usage.register(registry);
+    }
+
+    fn register_rest(&mut self) {
+        let registry = &mut self.registry;
         registry.register("bus_up", "1 if the bus can be reached", self.bus_up.clone());
         registry.register("store_up", "1 if the store takes writes", self.store_up.clone());
         registry.register("log_lines", "Log lines stored", self.log_lines.clone());

@@ -37,19 +37,29 @@ pub enum Error {
     Http(#[from] std::io::Error),
 }
 
-/// Runs the server until `shutdown` completes, then drains. `ready` is called with the address once requests are taken.
+/// A server that takes requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// Where the API listens.
+    pub address: SocketAddr,
+    /// Where the NATS server of our own listens, if there is one.
+    pub nats: Option<String>,
+}
+
+/// Runs the server until `shutdown` completes, then drains. `ready` is called once requests are taken.
 ///
 /// # Errors
 /// If a part does not start or the HTTP server fails.
 pub async fn serve(
     config: Config,
-    ready: impl FnOnce(SocketAddr) + Send,
+    ready: impl FnOnce(Ready) + Send,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
     let listener = listen(config.listen)?;
     let address = listener.local_addr()?;
     let conveyor = Builder::default().config(config).start().await?;
-    let served = serve_api(&conveyor, listener, || ready(address), shutdown).await;
+    let nats = conveyor.nats_url().map(str::to_owned);
+    let served = serve_api(&conveyor, listener, || ready(Ready { address, nats }), shutdown).await;
     conveyor.stop().await;
     served
 }

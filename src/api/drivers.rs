@@ -11,7 +11,7 @@ use super::error::{ApiError, ErrorBody};
 use super::extract::{Params, Payload, Raw, Segments};
 use super::{Items, State};
 use crate::catalog::{Code, DriverUse, DriverView, Error, Upload};
-use crate::model::{DriverMessage, Grant};
+use crate::model::{DriverLimits, DriverMessage, Grant, LimitsView};
 
 /// What a component acts on.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -24,6 +24,8 @@ pub struct UploadQuery {
     /// What the driver may do, a grant as JSON, in force together with the component. Default what it may do already, or
     /// nothing.
     pub grant: Option<String>,
+    /// The driver's limits as JSON, such as `{"memory_bytes": 134217728}`; without them it keeps those it has.
+    pub limits: Option<String>,
     /// Who uploads; kept with the version.
     #[serde(default)]
     pub who: String,
@@ -46,7 +48,9 @@ pub async fn upload(
     let types: Vec<String> = types.map(str::to_owned).collect();
     let grant = query.grant.as_deref().map(serde_json::from_str::<Grant>).transpose();
     let grant = grant.map_err(|error| Error::new(Code::Invalid, format!("grant: {error}")))?;
-    let upload = Upload { who: query.who, note: query.note, grant };
+    let limits = query.limits.as_deref().map(serde_json::from_str).transpose();
+    let limits = limits.map_err(|error| Error::new(Code::Invalid, format!("limits: {error}")))?;
+    let upload = Upload { who: query.who, note: query.note, grant, limits };
     let (view, created) = state.catalog.upload_version(&name, &types, bytes, &upload).await?;
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(view)))
 }
@@ -91,6 +95,29 @@ pub async fn list(Shared(state): Shared<State>) -> Result<Json<Items<DriverView>
     responses((status = 200, body = DriverView), (status = 404, body = ErrorBody)))]
 pub async fn get(Shared(state): Shared<State>, Segments(name): Segments<String>) -> Result<Json<DriverView>, ApiError> {
     Ok(Json(state.catalog.driver(&name).await?))
+}
+
+/// The limits of a component's calls: its own, those that hold, and the most that the operator allows.
+#[utoipa::path(get, path = "/drivers/{name}/limits", tag = "drivers", params(("name" = String, Path)),
+    responses((status = 200, body = LimitsView), (status = "4XX", body = ErrorBody)))]
+pub async fn limits(
+    Shared(state): Shared<State>,
+    Segments(name): Segments<String>,
+) -> Result<Json<LimitsView>, ApiError> {
+    Ok(Json(state.catalog.limits(&name).await?))
+}
+
+/// Gives a component limits of its own, in place of all earlier ones; what is left out is as for all drivers. They hold for
+/// calls that begin from now on.
+#[utoipa::path(put, path = "/drivers/{name}/limits", tag = "drivers", params(("name" = String, Path)),
+    request_body = DriverLimits,
+    responses((status = 200, body = LimitsView), (status = "4XX", body = ErrorBody)))]
+pub async fn set_limits(
+    Shared(state): Shared<State>,
+    Segments(name): Segments<String>,
+    Payload(limits): Payload<DriverLimits>,
+) -> Result<Json<LimitsView>, ApiError> {
+    Ok(Json(state.catalog.set_limits(&name, limits).await?))
 }
 
 /// Removes a component; its steps wait until a driver of the name is there again.

@@ -9,6 +9,7 @@ mod drivers;
 mod error;
 mod extract;
 mod health;
+mod info;
 mod logs;
 mod pipelines;
 mod resources;

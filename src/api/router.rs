@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::error::ApiError;
-use super::{State, definitions, driver_versions, drivers, health, logs, pipelines, resources, results, runs};
+use super::{State, definitions, driver_versions, drivers, health, info, logs, pipelines, resources, results, runs};
 use crate::metrics;
 
 /// Shows the description to people. It loads nothing from elsewhere.
@@ -109,6 +109,7 @@ fn quick() -> OpenApiRouter<State> {
         .routes(routes!(driver_versions::rollback))
         .routes(routes!(logs::list, logs::append))
         .routes(routes!(health::banner))
+        .routes(routes!(info::get))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
@@ -117,7 +118,10 @@ fn quick() -> OpenApiRouter<State> {
 
 /// Routes whose bodies are large and take their time.
 fn uploads() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(drivers::upload, drivers::get, drivers::delete))
+    OpenApiRouter::new()
+        .routes(routes!(drivers::upload, drivers::get, drivers::delete))
+        // A component may have to be compiled anew, so that it burns fuel.
+        .routes(routes!(drivers::limits, drivers::set_limits))
 }
 
 /// Routes that stay open.

@@ -60,6 +60,9 @@ pub enum Error {
     /// The folder or server did not do what was asked; trying again may help.
     #[error("the blob store is not available: {0}")]
     Unavailable(String),
+    /// Nothing can be put into it or removed from it here, and why.
+    #[error("the blob store can only be read: {0}")]
+    ReadOnly(String),
     /// The stored bytes are not those that were put.
     #[error("the blob {digest} is damaged: its bytes have the digest {found}; upload the component again")]
     Damaged {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 pub use in_process::InProcessBus;
-pub use jetstream::{Greeting, Inspection, JetStreamBus, Server, StreamState, inspect};
+pub use jetstream::{Access, Greeting, Inspection, JetStreamBus, Server, StreamState, inspect};
 pub use patience::subscribed;
 
 use crate::config;
@@ -179,17 +179,32 @@ impl From<&config::Bus> for Limits {
 #[derive(Debug)]
 pub struct Subscription {
     deliveries: mpsc::Receiver<Delivery>,
+    /// Set while somebody waits for a delivery, if nothing may come before.
+    wanted: Option<watch::Sender<bool>>,
 }
 
 impl Subscription {
     /// Deliveries that a backend puts into the sending half.
     #[must_use]
     pub fn new(deliveries: mpsc::Receiver<Delivery>) -> Self {
-        Self { deliveries }
+        Self { deliveries, wanted: None }
+    }
+
+    /// The same, where nothing may come before somebody waits for it: the backend puts one delivery into the sending half
+    /// whenever it finds `wanted` set, and takes the mark off.
+    #[must_use]
+    pub fn on_demand(deliveries: mpsc::Receiver<Delivery>, wanted: watch::Sender<bool>) -> Self {
+        Self { deliveries, wanted: Some(wanted) }
     }
 
     /// The next delivery; `None` when the consumer was removed or the bus is closed.
     pub async fn next(&mut self) -> Option<Delivery> {
+        if let Some(here) = self.try_next() {
+            return Some(here);
+        }
+        if let Some(wanted) = &self.wanted {
+            wanted.send_replace(true);
+        }
         self.deliveries.recv().await
     }
 

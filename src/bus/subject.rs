@@ -45,6 +45,12 @@ pub fn logs(run: RunId) -> String {
     format!("logs.{run}")
 }
 
+/// The log lines of a driver about a run, as they come; nothing is kept.
+#[must_use]
+pub fn live_logs(run: &str, driver: &str) -> String {
+    format!("live.logs.{run}.{driver}")
+}
+
 /// The subjects a driver of these types listens on.
 #[must_use]
 pub fn driver_filters(name: &str, types: &[String]) -> Vec<String> {

@@ -7,16 +7,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::once::Memory;
-use super::{Accepted, Catalog, Code, Error};
+use super::{Accepted, Catalog, Code, Error, check_remark};
 use crate::engine::{self, Answer, Belt, Decision, Input, Rejected, slots};
 use crate::model::{Digest, Run, RunHead, RunId, RunInput, StepRecord, StepStatus};
 use crate::store::{self, groups, removal, runs};
 
 /// How often a lost compare-and-swap is tried again before the caller is told.
 const TRIES: usize = 16;
-
-/// The longest name or comment on an approval, in bytes.
-const MAX_ANSWER: usize = 4_096;
 
 /// Which steps a repeated run does again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -66,12 +63,8 @@ impl Catalog {
         if answer.who.trim().is_empty() {
             return Err(Error::new(Code::Invalid, "who: say who approves or rejects"));
         }
-        for (field, text) in [("who", &answer.who), ("comment", &answer.comment)] {
-            if text.len() > MAX_ANSWER {
-                let text = format!("{field}: it has {} bytes, {MAX_ANSWER} is the most", text.len());
-                return Err(Error::new(Code::Invalid, text));
-            }
-        }
+        check_remark("who", &answer.who)?;
+        check_remark("comment", &answer.comment)?;
         let acted = self.act(id, Input::ApprovalAnswered { step: step.to_owned(), answer }).await;
         acted.map_err(|error| Error { message: format!("step \"{step}\" of {}", error.message), ..error })
     }

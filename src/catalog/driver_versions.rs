@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::drivers::{Upload, not_found};
-use super::{Catalog, Code, DriverView, Error};
-use crate::model::{Digest, Driver, DriverVersion, Grant, Pipeline, check_driver_name};
-use crate::store::{self, List, Revision, Write, keys};
+use super::drivers::Upload;
+use super::{Catalog, Code, DriverView, Error, check_remark};
+use crate::model::{Digest, Driver, DriverVersion, Pipeline};
+use crate::store::{self, List, Write, keys};
 
 /// How often a version is numbered anew because somebody else took its number.
 const TRIES: usize = 16;
-
-/// The longest name or note of an upload, in bytes.
-const MAX_TEXT: usize = 4_096;
 
 impl Catalog {
     /// The versions of a driver, newest first: those that retention has left.
@@ -20,6 +17,10 @@ impl Catalog {
     /// [`Code::DriverNotFound`] if no component of this name was uploaded.
     pub async fn driver_versions(&self, name: &str) -> Result<Vec<DriverVersion>, Error> {
         self.component(name).await?;
+        self.versions_of(name).await
+    }
+
+    async fn versions_of(&self, name: &str) -> Result<Vec<DriverVersion>, Error> {
         let mut versions = Vec::new();
         let mut query = List::prefix(keys::driver_versions(name), 256).descending();
         loop {
@@ -42,7 +43,7 @@ impl Catalog {
     pub async fn roll_back_driver(&self, name: &str, to: Option<u32>, upload: &Upload) -> Result<DriverView, Error> {
         upload.check()?;
         let (now, _) = self.component(name).await?;
-        let versions = self.driver_versions(name).await?;
+        let versions = self.versions_of(name).await?;
         let wanted = |version: &&DriverVersion| match to {
             Some(number) => version.version == number,
             None => version.version < now.version && version.digest != now.digest,
@@ -59,24 +60,26 @@ impl Catalog {
         };
         let uploaded_at = self.clock.now();
         let again = DriverVersion { uploaded_at, who: upload.who.clone(), note, ..earlier.clone() };
-        let (driver, _) = self.put_version(name, again, None).await?;
+        let (driver, _) = self.put_version(name, again, &Upload::default()).await?;
         Ok(self.component_view(driver))
     }
 
-    /// Numbers a version and makes it the driver's newest; without `grant` the driver keeps the one it has. The answer also
-    /// says whether the driver is new.
+    /// Numbers a version and makes it the driver's newest; what `upload` does not set, grant and limits, the driver keeps.
+    /// The answer also says whether the driver is new.
     pub(super) async fn put_version(
         &self,
         name: &str,
         version: DriverVersion,
-        grant: Option<Grant>,
+        upload: &Upload,
     ) -> Result<(Driver, bool), Error> {
         for _ in 0..TRIES {
             let before = store::read::<Driver>(self.store.as_ref(), &keys::driver(name)).await?;
             let number = self.newest_number(name).await?.saturating_add(1);
             let version = DriverVersion { version: number, ..version.clone() };
-            let kept = || before.as_ref().map(|(driver, _)| driver.grant.clone()).unwrap_or_default();
-            let driver = version.driver(name, grant.clone().unwrap_or_else(kept));
+            let kept = before.as_ref().map(|(driver, _)| (driver.limits, driver.grant.clone()));
+            let (limits, grant) = kept.unwrap_or_default();
+            let (limits, grant) = (upload.limits.unwrap_or(limits), upload.grant.clone().unwrap_or(grant));
+            let driver = version.driver(name, limits, grant);
             let head = Write::put(keys::driver(name), store::encode(&driver)?);
             let head = match &before {
                 Some((_, revision)) => head.if_revision(*revision),
@@ -96,12 +99,6 @@ impl Catalog {
         let page = self.store.list(List::prefix(keys::driver_versions(name), 1).descending()).await?;
         let newest = page.entries.first().map(|entry| store::decode::<DriverVersion>(&entry.key, &entry.value));
         Ok(newest.transpose()?.map_or(0, |version| version.version))
-    }
-
-    /// The record of a driver that is a component.
-    pub(super) async fn component(&self, name: &str) -> Result<(Driver, Revision), Error> {
-        check_driver_name("driver", name)?;
-        store::read(self.store.as_ref(), &keys::driver(name)).await?.ok_or_else(|| not_found(name))
     }
 
     /// Checks which components a run that is done again shall have instead of the present ones: of drivers that its
@@ -130,12 +127,7 @@ impl Catalog {
 impl Upload {
     /// Refuses texts that are too long.
     pub(super) fn check(&self) -> Result<(), Error> {
-        for (field, text) in [("who", &self.who), ("note", &self.note)] {
-            if text.len() > MAX_TEXT {
-                let text = format!("{field}: it has {} bytes, {MAX_TEXT} is the most", text.len());
-                return Err(Error::new(Code::Invalid, text));
-            }
-        }
-        Ok(())
+        check_remark("who", &self.who)?;
+        check_remark("note", &self.note)
     }
 }

@@ -10,7 +10,9 @@ use utoipa::ToSchema;
 
 use super::{Catalog, Code, Error};
 use crate::bus::{Message, Place, subject};
-use crate::model::{Digest, Driver, DriverMessage, DriverVersion, Grant, check_driver_name, check_name};
+use crate::model::{
+    BreakerView, Digest, Driver, DriverLimits, DriverMessage, DriverVersion, Grant, check_driver_name, check_name,
+};
 use crate::store::{self, List, Write, keys};
 
 /// How long an upload or a removal waits for the driver's place.
@@ -60,22 +62,30 @@ pub struct DriverView {
     /// The number of the component's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u32>,
+    /// The bounds of the component's calls that are its own.
+    #[serde(default, skip_serializing_if = "DriverLimits::is_empty")]
+    pub limits: DriverLimits,
+    /// How its calls failed on the node that answers, if the last one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<BreakerView>,
 }
 
 /// What is said with an upload, besides the bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Upload {
-    /// Who uploads, as they call themselves; at most 4,096 bytes.
+    /// Who uploads, as they call themselves; at most 4,096 bytes. Kept with the version.
     pub who: String,
-    /// Why; at most 4,096 bytes.
+    /// Why; at most 4,096 bytes. Kept with the version.
     pub note: String,
     /// What the driver may do from now on, if that changes; in force together with the component.
     pub grant: Option<Grant>,
+    /// The driver's limits from now on, if they change.
+    pub limits: Option<DriverLimits>,
 }
 
 impl Catalog {
-    /// Accepts a component as a driver, in place of an earlier one of the same name, whose grant it keeps. The answer also
-    /// says whether the driver is new.
+    /// Accepts a component as a driver, in place of an earlier one of the same name, whose grant and limits it keeps. The
+    /// answer also says whether the driver is new.
     pub async fn upload_driver(
         &self,
         name: &str,
@@ -96,12 +106,15 @@ impl Catalog {
         check_driver_name("driver", name)?;
         upload.check()?;
         check_types(resources)?;
-        upload.grant.as_ref().map_or(Ok(()), |grant| self.check_grant(grant))?;
+        upload.grant.as_ref().map_or(Ok(()), |grant| self.config.capabilities.check(grant))?;
         let before = store::read::<Driver>(self.store.as_ref(), &keys::driver(name)).await?;
         if before.is_none() {
             self.check_new(name).await?;
         }
-        let inspection = self.host.admit(bytes.clone()).await?;
+        let kept = || before.as_ref().map(|(driver, _)| driver.limits).unwrap_or_default();
+        let limits = upload.limits.unwrap_or_else(kept);
+        limits.validate(&self.config.driver_maximum())?;
+        let inspection = self.host.admit(bytes.clone(), &limits).await?;
         // The bytes are durable before anything names them.
         let digest = self.blobs.put(bytes).await?;
         let version = DriverVersion {
@@ -115,7 +128,7 @@ impl Catalog {
             who: upload.who.clone(),
             note: upload.note.clone(),
         };
-        let (driver, is_new) = self.put_version(name, version, upload.grant.clone()).await?;
+        let (driver, is_new) = self.put_version(name, version, upload).await?;
         self.until_place(name, true).await;
         Ok((self.component_view(driver), is_new))
     }
@@ -202,6 +215,7 @@ impl Catalog {
         DriverView {
             connected: self.bus.places().borrow().contains_key(&driver.name),
             kind: DriverKind::Component,
+            breaker: self.host.breaker(&driver.name),
             name: driver.name,
             resources: driver.resources,
             digest: Some(driver.digest),
@@ -210,6 +224,7 @@ impl Catalog {
             imports: Some(driver.imports),
             grant: Some(driver.grant),
             uploaded_at: Some(driver.uploaded_at),
+            limits: driver.limits,
             version: Some(driver.version),
         }
     }
@@ -247,6 +262,8 @@ fn remote_view(name: &str, place: &Place) -> DriverView {
         imports: None,
         grant: None,
         uploaded_at: None,
+        limits: DriverLimits::default(),
+        breaker: None,
         version: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::driver::component::Refused;
+use crate::driver::component::{LoadError, Refused};
 use crate::model::Invalid;
 use crate::{blob, log, store};
 
@@ -146,7 +146,7 @@ impl From<blob::Error> for Error {
     fn from(error: blob::Error) -> Self {
         let code = match &error {
             blob::Error::Unavailable(_) => Code::Unavailable,
-            blob::Error::Damaged { .. } => Code::Internal,
+            blob::Error::Damaged { .. } | blob::Error::ReadOnly(_) => Code::Internal,
         };
         Self::new(code, error.to_string())
     }
@@ -171,6 +171,17 @@ impl From<Invalid> for Error {
 impl From<crate::model::NameError> for Error {
     fn from(error: crate::model::NameError) -> Self {
         Invalid::from(error).into()
+    }
+}
+
+impl From<LoadError> for Error {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Refused { reason, .. } => reason.into(),
+            LoadError::Blobs(error) => error.into(),
+            error @ LoadError::Stopping => Self::new(Code::Unavailable, error.to_string()),
+            error @ (LoadError::Absent(_) | LoadError::Metering(_)) => Self::new(Code::Internal, error.to_string()),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Catalog, Code, Error};
-use crate::model::{EnvGrant, Grant, Invalid, Use, Uses};
+use crate::model::{Grant, Use, Uses};
 use crate::store::{self, Write, keys};
 
 /// How often a lost compare-and-swap is tried again.
@@ -33,7 +33,7 @@ pub struct DriverUse {
 impl Catalog {
     /// Replaces what a component is granted. Calls that begin from now on have it.
     pub async fn set_grant(&self, name: &str, grant: Grant) -> Result<Grant, Error> {
-        self.check_grant(&grant)?;
+        self.config.capabilities.check(&grant)?;
         for _ in 0..TRIES {
             let (mut driver, revision) = self.component(name).await?;
             driver.grant = grant.clone();
@@ -68,56 +68,6 @@ impl Catalog {
         let age = i64::try_from(self.config.capabilities.use_ms).unwrap_or(i64::MAX);
         self.clock.now().checked_sub(jiff::SignedDuration::from_millis(age)).unwrap_or(jiff::Timestamp::MIN)
     }
-
-    /// Checks the grant of a driver by itself, and that what it names is there. Whether the operator's maximum lets a
-    /// request through is found when it is sent: a rule may be wider than the maximum.
-    pub(super) fn check_grant(&self, grant: &Grant) -> Result<(), Error> {
-        grant.validate("grant")?;
-        let maximum = self.config.capabilities.maximum();
-        for (index, folder) in grant.folders.iter().enumerate() {
-            let offered = maximum.folders.iter().find(|offered| offered.name == folder.name);
-            let known = maximum.folders.iter().map(|offered| offered.name.as_str()).collect();
-            let Some(offered) = offered else { return Err(unknown(&format!("folders[{index}]"), &folder.name, known)) };
-            if folder.access > offered.access {
-                let problem = format!("capabilities.folders lets \"{}\" be read only: leave it out", folder.name);
-                return Err(Invalid::field(format!("grant.folders[{index}].access"), problem).into());
-            }
-        }
-        for (index, secret) in grant.secrets.iter().enumerate() {
-            if !self.config.capabilities.secrets.contains_key(&secret.name) {
-                let known = self.config.capabilities.secrets.keys().map(String::as_str).collect();
-                return Err(unknown(&format!("secrets[{index}]"), &secret.name, known));
-            }
-        }
-        for (index, env) in grant.env.iter().enumerate() {
-            check_variable(index, env, &maximum.env)?;
-        }
-        Ok(())
-    }
-}
-
-fn check_variable(index: usize, env: &EnvGrant, offered: &[EnvGrant]) -> Result<(), Error> {
-    let path = format!("grant.env[{index}]");
-    let covering = offered.iter().find(|offered| offered.name == env.name || offered.covers(&env.name));
-    let Some(covering) = covering else {
-        return Err(unknown(
-            &format!("env[{index}]"),
-            &env.name,
-            offered.iter().map(|env| env.name.as_str()).collect(),
-        ));
-    };
-    if env.value.is_none() && covering.value.is_none() && !env.name.ends_with('*') {
-        let problem = format!("\"{}\" has no value: give one, or define it in capabilities.env", env.name);
-        return Err(Invalid::field(format!("{path}.value"), problem).into());
-    }
-    Ok(())
-}
-
-fn unknown(path: &str, name: &str, known: Vec<&str>) -> Error {
-    let known = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
-    let list = path.split('[').next().unwrap_or_default();
-    let problem = format!("\"{name}\" cannot be granted: capabilities.{list} of the configuration has {known}");
-    Invalid::field(format!("grant.{path}.name"), problem).into()
 }
 
 fn busy(name: &str) -> Error {

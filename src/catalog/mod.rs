@@ -9,6 +9,7 @@ mod drivers;
 mod error;
 mod grants;
 mod groups;
+mod limits;
 mod once;
 mod pipelines;
 mod preflight;
@@ -31,7 +32,7 @@ pub use once::Once;
 pub use resources::Accepted;
 pub use run_filter::RunFilter;
 pub use runs::RunView;
-pub use telemetry::Readiness;
+pub use telemetry::{Info, Readiness};
 
 pub use crate::engine::Answer;
 pub use schema::Schemas;
@@ -44,6 +45,17 @@ use crate::driver::component::ComponentHost;
 use crate::log::SharedLogs;
 use crate::metrics::Metrics;
 use crate::store::{self, List, SharedStore};
+
+/// The longest name of a person, comment or note, in bytes.
+const MAX_REMARK: usize = 4_096;
+
+/// Refuses a remark of a person that is too long.
+fn check_remark(field: &str, text: &str) -> Result<(), Error> {
+    if text.len() <= MAX_REMARK {
+        return Ok(());
+    }
+    Err(Error::new(Code::Invalid, format!("{field}: it has {} bytes, {MAX_REMARK} is the most", text.len())))
+}
 
 /// The catalog's parts. Cheap to clone.
 #[derive(Clone)]

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::{Catalog, Error};
 use crate::bus::Health;
+use crate::config;
 use crate::log::{NewLine, Query, StoredLine};
 use crate::model::LogLine;
 
@@ -19,7 +20,26 @@ pub struct Readiness {
     pub bus: String,
 }
 
+/// What a server is and where its parts are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Info {
+    /// The version of Conveyor.
+    pub version: String,
+    /// `embedded` or `etcd`.
+    pub store: String,
+    /// Where remote drivers find NATS, without user and password; null if the bus is in process.
+    pub nats: Option<String>,
+}
+
 impl Catalog {
+    /// What this server is.
+    #[must_use]
+    pub fn info(&self) -> Info {
+        let store = if self.config.etcd.is_some() { "etcd" } else { "embedded" };
+        let nats = self.config.nats.as_deref().map(without_secrets);
+        Info { version: env!("CARGO_PKG_VERSION").to_owned(), store: store.to_owned(), nats }
+    }
+
     /// The log lines that fit, oldest first.
     pub async fn logs(&self, query: Query) -> Result<Vec<StoredLine>, Error> {
         Ok(self.logs.query(query).await?)
@@ -47,5 +67,25 @@ impl Catalog {
         self.metrics.store_up.set(i64::from(store == "ok"));
         self.metrics.bus_up.set(i64::from(bus == "ok"));
         Readiness { ready, store, bus }
+    }
+}
+
+/// The addresses without what stands before an `@`, each with its scheme.
+fn without_secrets(servers: &str) -> String {
+    let address = |server: &str| {
+        let shown = config::without_password(server.trim());
+        if shown.contains("://") { shown } else { format!("nats://{shown}") }
+    };
+    servers.split(',').map(address).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        let shown = without_secrets("tls://me:p@ss@a:1, b:2");
+        assert_eq!(shown, "tls://a:1,nats://b:2");
     }
 }

@@ -25,6 +25,8 @@ const EXCERPT: usize = 300;
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
+    /// For answers that come bit by bit.
+    streams: reqwest::Client,
     base: Url,
     /// Sent with every change as its idempotency key.
     key: Option<String>,
@@ -83,13 +85,16 @@ impl Client {
         if base.scheme() != "http" {
             return Err(usage("only http:// is supported"));
         }
-        let mut builder = reqwest::Client::builder().connect_timeout(CONNECT).read_timeout(SILENCE);
-        if is_loopback(&base) {
+        let local = is_loopback(&base);
+        let build = |builder: reqwest::ClientBuilder| {
             // A proxy cannot reach this machine, and the variables that name one are often set for the whole shell.
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(|error| usage(&chain(&error)))?;
-        Ok(Self { http, base, key: None })
+            let builder = if local { builder.no_proxy() } else { builder };
+            builder.connect_timeout(CONNECT).build().map_err(|error| usage(&chain(&error)))
+        };
+        // Only a stream must not fall silent: the answer to an upload may take longer than a sign of life.
+        let http = build(reqwest::Client::builder())?;
+        let streams = build(reqwest::Client::builder().read_timeout(SILENCE))?;
+        Ok(Self { http, streams, base, key: None })
     }
 
     /// The same, with an idempotency key for the changes it asks for, if there is one.
@@ -178,7 +183,7 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn stream(&self, path: &[&str]) -> Result<Response, Error> {
-        let request = self.request(Method::GET, path)?.header("accept", "text/event-stream");
+        let request = self.streams.get(self.url(path)?).header("accept", "text/event-stream");
         let response = request.send().await.map_err(|error| self.failed(&error))?;
         if response.status().is_success() { Ok(response) } else { Err(self.refused(response).await) }
     }
@@ -190,15 +195,19 @@ impl Client {
         if error.is_decode() { self.strange(why) } else { Error::Unreachable { server: self.server(), why } }
     }
 
-    fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, Error> {
+    fn url(&self, path: &[&str]) -> Result<Url, Error> {
         let mut url = self.base.clone();
         // Each segment is encoded for itself, so that no name can lead to another place of the API.
         url.path_segments_mut()
             .map_err(|()| self.strange("the address has no path".to_owned()))?
             .pop_if_empty()
             .extend(path);
+        Ok(url)
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, Error> {
         let keyed = self.key.as_ref().filter(|_| method != Method::GET);
-        let request = self.http.request(method, url);
+        let request = self.http.request(method, self.url(path)?);
         Ok(match keyed {
             Some(key) => request.header("idempotency-key", key),
             None => request,

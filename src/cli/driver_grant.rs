@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::output::{self, Format};
+use super::project::{self, Project};
 use super::{Context, Error, Exit};
 use crate::model::Grant;
 
@@ -62,13 +63,20 @@ fn show(context: &Context, grant: &Value) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-/// Reads a file that holds a grant.
+/// Reads a file that holds a grant, as the API takes it.
 pub(super) fn read(path: &Path) -> Result<Value, Error> {
+    Ok(serde_json::to_value(parse(path)?).unwrap_or_default())
+}
+
+/// Reads a file that holds a grant; a driver.toml holds what its driver needs.
+pub(super) fn parse(path: &Path) -> Result<Grant, Error> {
+    if path.file_name().is_some_and(|name| name == project::FILE) {
+        return Ok(Project::read(path.parent().unwrap_or(Path::new("")))?.grant);
+    }
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|source| Error::File { file: file.clone(), source })?;
     let read = serde_saphyr::from_str::<Grant>(&text).map_err(|error| error.to_string());
     let checked = read.and_then(|grant| grant.validate("grant").map(|()| grant).map_err(|error| error.to_string()));
     let usage = |what| Error::Usage { what, fix: "the README says what a grant may hold".to_owned() };
-    let grant = checked.map_err(|problem| usage(format!("{file} is not a grant: {problem}")))?;
-    serde_json::to_value(grant).map_err(|error| usage(error.to_string()))
+    checked.map_err(|problem| usage(format!("{file} is not a grant: {problem}")))
 }

@@ -1,6 +1,7 @@
 //! `conveyor driver versions|rollback`: which components a driver had, and back to one of them.
 
 use clap::Args;
+use serde_json::Value;
 
 use super::output::{self, Column, Format};
 use super::{Context, Error, Exit};
@@ -58,8 +59,8 @@ pub(super) async fn rollback(rollback: &Rollback, context: &Context) -> Result<E
         output::value(&answer.body)?;
         return Ok(Exit::Ok);
     }
-    let field = |name: &str| answer.body.get(name).map(|value| value.to_string().replace('"', "")).unwrap_or_default();
-    let (version, digest) = (field("version"), field("digest"));
+    let version = answer.body.get("version").and_then(Value::as_u64).unwrap_or_default();
+    let digest = answer.body.get("digest").and_then(Value::as_str).unwrap_or_default();
     context.output.line(&format!("driver {} is at version {version}, {digest}", rollback.name))?;
     Ok(Exit::Ok)
 }

@@ -100,6 +100,22 @@ pub enum Error {
         /// What differs.
         kinds: String,
     },
+    /// A command of a driver's project failed; it has said why.
+    #[error("{what} failed: {command}")]
+    Command {
+        /// What it was for.
+        what: String,
+        /// The command.
+        command: String,
+    },
+    /// A driver did not do what its cases expect.
+    #[error("{failed} of {total} cases failed")]
+    Cases {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        total: usize,
+    },
     /// The terminal or the pipe behind stdout does not take what is printed.
     #[error("the output cannot be written")]
     Output(#[from] io::Error),

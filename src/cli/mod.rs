@@ -12,14 +12,17 @@ mod driver;
 mod driver_grant;
 mod driver_version;
 mod error;
+mod exec;
 mod exit;
 pub mod follow;
+mod inspect;
 mod logs;
 pub mod manifest;
 mod migrate;
 mod noun;
 pub mod output;
 mod pipeline;
+pub mod project;
 mod resource;
 pub mod run;
 pub mod settings;
@@ -73,7 +76,7 @@ enum Command {
     ///
     /// Stops at the first document that fails, and then exits 1 (7 if the server cannot be reached).
     Apply(apply::Apply),
-    /// Upload, show and delete drivers.
+    /// Upload, show and delete drivers, and run programs as drivers.
     #[command(subcommand)]
     Driver(driver::Driver),
     /// Show and delete pipelines.
@@ -95,6 +98,9 @@ enum Command {
         memory_bytes: u64,
         /// Processor time, in seconds.
         cpu_seconds: u64,
+        /// It shall burn fuel.
+        #[arg(long = compiler::METERED)]
+        metered: bool,
     },
 }
 
@@ -126,11 +132,16 @@ struct Context {
 pub async fn run(cli: Cli) -> Result<Exit, Error> {
     let output = Output::new(cli.output);
     let command = match cli.command {
-        Command::Up(up) => return up::run(up, output).await,
+        Command::Up(up) => return Box::pin(up::run(up, output)).await,
         Command::Config(up) => return show_config::run(up, output),
         Command::Doctor(up) => return doctor::run(up, output).await,
         Command::Migrate(migrate) => return until_interrupted(Box::pin(migrate::run(migrate, output))).await,
-        Command::CompileComponent { memory_bytes, cpu_seconds } => return Ok(compile(memory_bytes, cpu_seconds)),
+        Command::Driver(driver) if driver.is_local() => {
+            return driver::run_here(driver, &cli.server, output).await;
+        }
+        Command::CompileComponent { memory_bytes, cpu_seconds, metered } => {
+            return Ok(compile(memory_bytes, cpu_seconds, metered));
+        }
         command => command,
     };
     let context = Context { client: Client::new(&cli.server)?, output };
@@ -154,8 +165,8 @@ pub fn fail(error: &(dyn StdError + 'static)) -> Exit {
     exit
 }
 
-fn compile(memory_bytes: u64, cpu_seconds: u64) -> Exit {
-    if let Err(why) = compiler::serve(memory_bytes, cpu_seconds) {
+fn compile(memory_bytes: u64, cpu_seconds: u64, metered: bool) -> Exit {
+    if let Err(why) = compiler::serve(memory_bytes, cpu_seconds, metered) {
         output::note(&why);
         return Exit::Error;
     }

@@ -16,8 +16,27 @@ use crate::config::Config;
 /// The file that is read from the working folder if no other is named.
 const FILE: &str = "conveyor.toml";
 const PREFIX: &str = "CONVEYOR_";
-/// Variables with our prefix that are no configuration: of the client, of this loader, of the log and of the tests.
-const OTHERS: [&str; 5] = ["SERVER", "CONFIG", "LOG", "PYTHON", "GUESTS"];
+/// Variables with our prefix that are no configuration: of the client, of this loader, of the log and of the tests, and those
+/// of a request, which a command of a driver sees that runs Conveyor again.
+const OTHERS: [&str; 15] = [
+    "SERVER",
+    "CONFIG",
+    "LOG",
+    "PYTHON",
+    "GUESTS",
+    "RUN",
+    "STEP",
+    "ATTEMPT",
+    "EVENT",
+    "RESOURCE",
+    "NAME",
+    "VERSION",
+    "PIPELINE",
+    "ITEM",
+    "RESULT_FILE",
+];
+/// How the variables begin that carry the fields of a request.
+const FIELDS: [&str; 2] = ["SPEC_", "METADATA_"];
 
 /// What the command line says.
 #[derive(Debug, Clone, Default)]
@@ -167,7 +186,7 @@ impl Layers {
         for (variable, text) in environment {
             let Some(name) = variable.strip_prefix(PREFIX) else { continue };
             // An empty variable is how compose files and unit files leave one out.
-            if OTHERS.contains(&name) || text.is_empty() {
+            if OTHERS.contains(&name) || FIELDS.iter().any(|field| name.starts_with(field)) || text.is_empty() {
                 continue;
             }
             let origin = format!("the environment variable {variable}");

@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::output::Output;
 use super::settings::{self, Flags};
 use super::{Error, Exit};
+use crate::server::Ready;
 
 /// Flags of the server; all but `--config` stand above the environment and the file.
 #[derive(Debug, Args)]
@@ -21,7 +22,8 @@ pub struct Up {
     /// The folder of the store, the logs and the components [default: .conveyor].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// NATS servers for remote drivers, separated by commas [default: none, the bus is in process].
+    /// NATS servers for remote drivers, separated by commas; `managed` or `managed:PORT` starts one on this machine, from the
+    /// program nats-server, with its data in the data folder [default: none, the bus is in process].
     #[arg(long, value_name = "URL")]
     nats: Option<String>,
     /// etcd servers for many nodes, separated by commas; needs --nats [default: none, the store is in the data folder].
@@ -48,9 +50,13 @@ pub(super) async fn run(up: Up, output: Output) -> Result<Exit, Error> {
     }
     // The signals are taken over before anything starts, so that none can end the process without a drain.
     let shutdown = Signals::listen()?.stopped();
-    let ready = move |address: SocketAddr| {
-        if let Err(error) = output.line(&format!("conveyor is ready at http://{address}")) {
-            tracing::warn!(%error, "stdout does not take the ready line");
+    let ready = move |Ready { address, nats }: Ready| {
+        let lines = [format!("conveyor is ready at http://{address}")];
+        let lines = lines.into_iter().chain(nats.map(|url| format!("remote drivers find NATS at {url}")));
+        for line in lines {
+            if let Err(error) = output.line(&line) {
+                tracing::warn!(%error, "stdout does not take the ready line");
+            }
         }
     };
     crate::server::serve(config, ready, shutdown).await?;
@@ -58,7 +64,7 @@ pub(super) async fn run(up: Up, output: Output) -> Result<Exit, Error> {
 }
 
 /// The log goes to stderr: for people on a terminal, as JSON for everything else.
-fn start_log() -> Result<(), Error> {
+pub(super) fn start_log() -> Result<(), Error> {
     let words = ["CONVEYOR_LOG", "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
     // The client of NATS tells every try to connect, several a second while the server is away.
     let words = words.unwrap_or_else(|| "info,async_nats=warn".to_owned());
@@ -72,13 +78,14 @@ fn start_log() -> Result<(), Error> {
     Ok(())
 }
 
-struct Signals {
+/// The signals that stop the process.
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn listen() -> Result<Self, Error> {
+    pub(super) fn listen() -> Result<Self, Error> {
         let take = |kind| signal(kind).map_err(Error::Output);
         Ok(Self { interrupt: take(SignalKind::interrupt())?, terminate: take(SignalKind::terminate())? })
     }
@@ -91,7 +98,7 @@ impl Signals {
     }
 
     /// Ends with the first signal; the second ends the process.
-    async fn stopped(mut self) {
+    pub(super) async fn stopped(mut self) {
         self.next().await;
         tracing::info!("stopping; a second signal stops at once");
         tokio::spawn(async move {

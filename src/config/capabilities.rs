@@ -1,5 +1,7 @@
 //! What drivers can be granted at all, where secrets and folders are, and the bounds of what granted drivers do.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;

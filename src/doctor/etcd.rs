@@ -118,6 +118,7 @@ mod client {
 
     use super::super::nats::http_sample;
     use super::{Answer, Member, Page, read_page};
+    use crate::config::without_password;
 
     pub(super) async fn member(address: &str, patience: Duration) -> Member {
         let answer = tokio::time::timeout(patience, ask(address, patience)).await;
@@ -125,14 +126,7 @@ mod client {
             Ok(answer) => answer.map_err(|error| crate::causes::chain(&error)),
             Err(_) => Err(format!("no answer within {} ms", patience.as_millis())),
         };
-        Member { address: shown(address), answer, page: page(address, patience).await }
-    }
-
-    /// An address without user and password.
-    fn shown(address: &str) -> String {
-        let (scheme, rest) = address.split_once("://").map_or(("", address), |(scheme, rest)| (scheme, rest));
-        let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
-        if scheme.is_empty() { rest.to_owned() } else { format!("{scheme}://{rest}") }
+        Member { address: without_password(address), answer, page: page(address, patience).await }
     }
 
     async fn ask(address: &str, patience: Duration) -> Result<Answer, etcd_client::Error> {
@@ -161,7 +155,7 @@ mod client {
             return None;
         }
         let date = answer.headers().get("date").and_then(|date| date.to_str().ok()).map(str::to_owned);
-        let time = http_sample(format!("etcd {}", shown(address)), date.as_deref(), asked);
+        let time = http_sample(format!("etcd {}", without_password(address)), date.as_deref(), asked);
         Some(Page { time, ..read_page(&answer.text().await.ok()?) })
     }
 }

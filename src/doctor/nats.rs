@@ -8,6 +8,7 @@ use super::clock::Sample;
 use super::{Check, size};
 use crate::bus::{self, Inspection, StreamState};
 use crate::config::Config;
+use crate::nats_server::{self, Wish};
 
 /// The oldest version that has what the bus uses.
 const OLDEST: [u32; 2] = [2, 10];
@@ -49,11 +50,17 @@ impl Facts {
     }
 }
 
-/// Looks at the servers of a configuration; `None` if it names none.
+/// Looks at the servers of a configuration; `None` if it names none, or one of our own that does not run now.
 pub async fn gather(config: &Config) -> Option<Facts> {
-    let servers = config.nats.as_ref()?;
+    let servers = match Wish::read(config.nats.as_ref()?) {
+        None => config.nats.clone()?,
+        Some(_) if config.nats_server.program.is_none() && nats_server::found().is_none() => {
+            return Some(Facts { inspection: Err(nats_server::Error::Absent.to_string()), sync: Vec::new() });
+        }
+        Some(_) => nats_server::running(&config.data)?,
+    };
     let patience = Duration::from_millis(config.doctor.timeout_ms);
-    let inspection = bus::inspect(servers, &bus::Limits::from(&config.bus), patience).await;
+    let inspection = bus::inspect(&servers, &bus::Limits::from(&config.bus), patience).await;
     let mut sync = Vec::new();
     for server in inspection.iter().flat_map(|inspection| &inspection.servers) {
         if let Ok(greeting) = &server.greeting

@@ -4,15 +4,21 @@ use crate::blob::results::{self, Unread};
 use crate::blob::{self, Blobs};
 use crate::model::{DriverResult, SharedContext};
 
-/// What the steps share, with the data of large results in it.
+/// What the steps share, with the data of large results in it; references stay where the blob store is out of reach for good.
 ///
 /// # Errors
 /// Which step's result cannot be read, and why.
 pub(super) async fn whole(blobs: &dyn Blobs, mut context: SharedContext) -> Result<SharedContext, (String, Unread)> {
     for (step, result) in &mut context.results {
         let Some(reference) = &result.blob else { continue };
-        result.data = results::fetch(blobs, reference).await.map_err(|error| (step.clone(), error))?;
-        result.blob = None;
+        match results::fetch(blobs, reference).await {
+            Ok(data) => {
+                result.data = data;
+                result.blob = None;
+            }
+            Err(Unread::Blob(blob::Error::ReadOnly(_))) => {}
+            Err(error) => return Err((step.clone(), error)),
+        }
     }
     Ok(context)
 }

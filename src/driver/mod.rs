@@ -1,9 +1,11 @@
 //! The in-process driver manager: takes steps from the bus as a remote driver would, and calls a [`Reconciler`].
 
+mod breaker;
 pub mod component;
 mod in_hand;
 mod large;
 mod logs;
+mod meter;
 mod native;
 mod recorder;
 mod registry;
@@ -18,23 +20,26 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio_util::sync::CancellationToken;
 
+pub use meter::Meter;
 pub use native::NativeDriver;
 pub use registry::Manager;
+pub(crate) use registry::Starting;
 pub use uses::UseLog;
+
+use recorder::Recorder;
+use worker::Worker;
 
 use crate::blob::SharedBlobs;
 use crate::bus::SharedBus;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::model::{Digest, DriverResult, Grant, Resource, ResourceEvent, RunId, SharedContext};
-use crate::store::SharedStore;
 
-/// What the driver manager works with.
+/// What drivers work with.
 #[derive(Clone)]
 pub struct Parts {
-    /// Where the list of components is.
-    pub store: SharedStore,
     /// Where steps come from and results go.
     pub bus: SharedBus,
     /// Where large results lie.
@@ -43,6 +48,29 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Every bound.
     pub config: Arc<Config>,
+}
+
+/// How much a driver does at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Concurrency {
+    /// The most attempts under way here.
+    pub here: usize,
+    /// The most attempts under way in all processes that share the driver's place.
+    pub everywhere: usize,
+}
+
+/// Works for one driver until told to stop; `tried` is dropped when its place on the bus was asked for the first time.
+pub(crate) async fn work(
+    parts: Parts,
+    driver: NativeDriver,
+    concurrency: Concurrency,
+    tried: Starting,
+    stop: CancellationToken,
+) {
+    let NativeDriver { name, resources, reconciler } = driver;
+    // What is not a component uses no grant.
+    let recorder = Recorder::default();
+    Worker { parts, name, resources, reconciler, concurrency, recorder }.run(Some(tried), stop).await;
 }
 
 /// Acts on a resource: a component or a plain async closure.
@@ -79,6 +107,8 @@ pub struct Request {
     pub uses: UseLog,
     /// Where log lines go.
     pub log: LogSink,
+    /// Where is said what the call took.
+    pub meter: Meter,
 }
 
 /// Where a driver's log lines go: a bounded channel to the keeper of logs. Cheap to clone.
@@ -173,6 +203,12 @@ pub enum Failure {
     /// The component wanted more time or memory than it may have.
     #[error("out of budget: {0}")]
     OutOfBudget(String),
+    /// It was not begun: as many calls as may are under way. It may be asked for again later, as if it never had been.
+    #[error("busy: {0}")]
+    Busy(String),
+    /// It was not begun: calls of the component failed again and again, so it is left alone for a while.
+    #[error("tripped: {0}")]
+    Tripped(String),
     /// There is nothing to call: no such component, or it lacks the export.
     #[error("not callable: {0}")]
     NotCallable(String),
@@ -187,6 +223,8 @@ impl Failure {
             Self::Permanent(_) => "permanent",
             Self::Trapped(_) => "trapped",
             Self::OutOfBudget(_) => "out_of_budget",
+            Self::Busy(_) => "busy",
+            Self::Tripped(_) => "tripped",
             Self::NotCallable(_) => "not_callable",
         }
     }

@@ -30,12 +30,20 @@ impl NativeDriver {
         F: Fn(Request) -> R + Send + Sync + 'static,
         R: Future<Output = Result<DriverResult, Failure>> + Send + 'static,
     {
+        Self::of(name, resources, Arc::new(Function(function)))
+    }
+
+    /// A driver from a [`Reconciler`].
+    ///
+    /// # Errors
+    /// If a name cannot be one.
+    pub fn of(name: &str, resources: &[&str], reconciler: Arc<dyn Reconciler>) -> Result<Self, Invalid> {
         check_driver_name("driver", name)?;
         for resource in resources {
             check_name("resource", resource)?;
         }
         let resources = resources.iter().map(|&resource| resource.to_owned()).collect();
-        Ok(Self { name: name.to_owned(), resources, reconciler: Arc::new(Function(function)) })
+        Ok(Self { name: name.to_owned(), resources, reconciler })
     }
 }
 

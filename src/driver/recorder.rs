@@ -9,10 +9,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-use super::Parts;
-use crate::config::Capabilities;
+use crate::config::{Capabilities, Config};
 use crate::model::Uses;
-use crate::store::{self, Write, keys};
+use crate::store::{self, SharedStore, Store, Write, keys};
 
 /// How often a lost compare-and-swap is tried again before the next round.
 const TRIES: usize = 8;
@@ -32,20 +31,21 @@ impl Recorder {
     }
 
     /// Writes now and then, and once more when it is told to stop.
-    pub(super) async fn run(self, parts: Parts, stop: CancellationToken) {
-        let pause = Duration::from_millis(parts.config.capabilities.use_flush_ms.max(10));
+    pub(super) async fn run(self, store: SharedStore, config: Arc<Config>, stop: CancellationToken) {
+        let config = &config.capabilities;
+        let pause = Duration::from_millis(config.use_flush_ms.max(10));
         while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-            self.flush(&parts).await;
+            self.flush(store.as_ref(), config).await;
         }
-        self.flush(&parts).await;
+        self.flush(store.as_ref(), config).await;
     }
 
-    async fn flush(&self, parts: &Parts) {
+    async fn flush(&self, store: &dyn Store, config: &Capabilities) {
         let waiting = mem::take(&mut *self.waiting());
         for (driver, uses) in waiting {
-            if let Err(error) = write(parts, &driver, uses.clone()).await {
+            if let Err(error) = write(store, config, &driver, uses.clone()).await {
                 tracing::debug!(driver, %error, "what a driver used cannot be written now");
-                self.add(&driver, uses, &parts.config.capabilities);
+                self.add(&driver, uses, config);
             }
         }
     }
@@ -56,15 +56,15 @@ impl Recorder {
 }
 
 /// Adds to what is stored, of this node and of others. A driver that is gone used nothing.
-async fn write(parts: &Parts, driver: &str, uses: Uses) -> Result<(), store::Error> {
-    let (store, key) = (parts.store.as_ref(), keys::uses(driver));
+async fn write(store: &dyn Store, config: &Capabilities, driver: &str, uses: Uses) -> Result<(), store::Error> {
+    let key = keys::uses(driver);
     for _ in 0..TRIES {
         if store.get(&keys::driver(driver)).await?.is_none() {
             return Ok(());
         }
         let before = store::read::<Uses>(store, &key).await?;
         let (mut stored, revision) = before.map_or_else(|| (Uses::default(), None), |(found, at)| (found, Some(at)));
-        merge(&mut stored, uses.clone(), &parts.config.capabilities);
+        merge(&mut stored, uses.clone(), config);
         let put = Write::put(key.clone(), store::encode(&stored)?);
         let put = match revision {
             Some(revision) => put.if_revision(revision),

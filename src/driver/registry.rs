@@ -15,10 +15,10 @@ use tokio_util::task::TaskTracker;
 use super::component::{ComponentDriver, ComponentHost};
 use super::recorder::Recorder;
 use super::worker::Worker;
-use super::{NativeDriver, Parts, scratch};
+use super::{Concurrency, NativeDriver, Parts, scratch};
 use crate::bus::Stream;
 use crate::model::Driver;
-use crate::store::{self, List, keys};
+use crate::store::{self, List, SharedStore, keys};
 
 /// The driver manager, running. It stops when its token is cancelled.
 #[derive(Debug)]
@@ -30,19 +30,26 @@ pub struct Manager {
 }
 
 /// Held by all who have not yet tried to take their places for the first time.
-pub(super) type Starting = mpsc::Sender<Infallible>;
+pub(crate) type Starting = mpsc::Sender<Infallible>;
 
 impl Manager {
     /// Starts the workers of the embedding program's own drivers, and of the components as the store lists them.
     #[must_use]
-    pub fn start(parts: &Parts, host: ComponentHost, natives: Vec<NativeDriver>, stop: &CancellationToken) -> Self {
+    pub fn start(
+        parts: &Parts,
+        store: SharedStore,
+        host: ComponentHost,
+        natives: Vec<NativeDriver>,
+        stop: &CancellationToken,
+    ) -> Self {
         let tasks = TaskTracker::new();
         let recorder = Recorder::default();
         // Told to stop after the calls have ended, which note what they used until then.
         let last = CancellationToken::new();
-        let recording = tokio::spawn(recorder.clone().run(parts.clone(), last.clone()));
+        let recording = tokio::spawn(recorder.clone().run(store.clone(), Arc::clone(&parts.config), last.clone()));
         if let Some(folder) = host.scratch() {
-            tasks.spawn(scratch::sweep(folder.to_owned(), parts.clone(), stop.clone()));
+            let pause = Duration::from_millis(parts.config.capabilities.scratch_sweep_ms.max(10));
+            tasks.spawn(scratch::sweep(folder.to_owned(), pause, store.clone(), stop.clone()));
         }
         let (sender, starting) = mpsc::channel(1);
         for native in natives {
@@ -51,14 +58,14 @@ impl Manager {
                 name: native.name,
                 resources: native.resources,
                 reconciler: native.reconciler,
-                concurrency: parts.config.component.driver_concurrency,
+                concurrency: shared(parts.config.component.driver_concurrency),
                 recorder: recorder.clone(),
             };
             tasks.spawn(worker.run(Some(sender.clone()), stop.clone()));
         }
         let running = HashMap::new();
-        let follower =
-            Follower { parts: parts.clone(), host, tasks: tasks.clone(), running, starting: Some(sender), recorder };
+        let parts = parts.clone();
+        let follower = Follower { parts, store, host, tasks: tasks.clone(), running, starting: Some(sender), recorder };
         tasks.spawn(follower.run(stop.clone()));
         tasks.close();
         Self { tasks, starting, recording, last }
@@ -88,6 +95,8 @@ struct Running {
 
 struct Follower {
     parts: Parts,
+    /// Where the list of components is.
+    store: SharedStore,
     host: ComponentHost,
     tasks: TaskTracker,
     running: HashMap<String, Running>,
@@ -116,7 +125,7 @@ impl Follower {
 
     /// Lists, then watches from there.
     async fn follow(&mut self, stop: &CancellationToken) -> Result<(), store::Error> {
-        let page = self.parts.store.list(List::prefix(keys::DRIVERS, self.parts.config.component.drivers)).await?;
+        let page = self.store.list(List::prefix(keys::DRIVERS, self.parts.config.component.drivers)).await?;
         let mut listed = Vec::new();
         for entry in &page.entries {
             listed.push(store::decode::<Driver>(&entry.key, &entry.value)?);
@@ -130,7 +139,7 @@ impl Follower {
             self.assert(driver, stop);
         }
         self.starting = None;
-        let mut changes = self.parts.store.watch(keys::DRIVERS, page.revision).await?;
+        let mut changes = self.store.watch(keys::DRIVERS, page.revision).await?;
         while let Some(change) = changes.next().await {
             let change = change?;
             match change.value {
@@ -144,7 +153,9 @@ impl Follower {
     /// Starts a driver's worker, or hands new bytes to the one that runs.
     fn assert(&mut self, driver: Driver, stop: &CancellationToken) {
         if let Some(running) = self.running.get_mut(&driver.name) {
-            if running.driver.resources == driver.resources {
+            let concurrency = |driver: &Driver| self.parts.config.driver_concurrency(&driver.limits);
+            if running.driver.resources == driver.resources && concurrency(&running.driver) == concurrency(&driver) {
+                running.component.limit(&driver.limits);
                 running.component.grant(driver.grant.clone());
                 running.component.replace(driver.digest.clone());
                 running.driver = driver;
@@ -153,13 +164,14 @@ impl Follower {
             running.stop.cancel();
         }
         let component = Arc::new(ComponentDriver::new(self.host.clone(), &driver.name, driver.digest.clone()));
+        component.limit(&driver.limits);
         component.grant(driver.grant.clone());
         let worker = Worker {
             parts: self.parts.clone(),
             name: driver.name.clone(),
             resources: driver.resources.clone(),
             reconciler: component.clone(),
-            concurrency: self.parts.config.component.driver_concurrency,
+            concurrency: shared(self.parts.config.driver_concurrency(&driver.limits)),
             recorder: self.recorder.clone(),
         };
         let stop = stop.child_token();
@@ -171,6 +183,7 @@ impl Follower {
     async fn remove(&mut self, name: &str) {
         let Some(running) = self.running.remove(name) else { return };
         running.stop.cancel();
+        self.host.forget(name);
         if let Err(error) = self.parts.bus.remove(Stream::Messages, name).await {
             tracing::warn!(driver = name, %error, "the place of a removed driver could not be given up; it expires");
         }
@@ -181,4 +194,9 @@ impl Drop for Manager {
     fn drop(&mut self) {
         self.last.cancel();
     }
+}
+
+/// One node may do all that a driver does at one time.
+fn shared(most: usize) -> Concurrency {
+    Concurrency { here: most, everywhere: most }
 }

@@ -5,7 +5,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,13 +14,13 @@ use super::logs::LogPump;
 use super::recorder::Recorder;
 use super::registry::Starting;
 use super::unwanted::Unwanted;
-use super::{Failure, Parts, Reconciler, Request, UseLog, large};
+use super::{Concurrency, Failure, Meter, Parts, Reconciler, Request, UseLog, large};
 use crate::blob;
 use crate::blob::results::{self, Bounds, Unread};
 use crate::bus::{self, Consumer, Delivery, Stream, subject};
-use crate::metrics::{DriverOutcome, Refused};
+use crate::metrics::{Counted, Driver, DriverOutcome, Refused};
 use crate::model::{
-    CancelSignal, DriverMessage, DriverResult, PipelineEvent, Resource, SharedContext, StepResult, Uses, keys,
+    CancelSignal, DriverMessage, DriverResult, PipelineEvent, Resource, SharedContext, StepResult, Usage, Uses, keys,
 };
 
 /// How long a result is offered to a bus that does not take it before its step is given back to be done again.
@@ -38,7 +37,7 @@ pub(super) struct Worker {
     pub name: String,
     pub resources: Vec<String>,
     pub reconciler: Arc<dyn Reconciler>,
-    pub concurrency: usize,
+    pub concurrency: Concurrency,
     pub recorder: Recorder,
 }
 
@@ -50,7 +49,7 @@ impl Worker {
             stream: Stream::Messages,
             name: self.name.clone(),
             filters: subject::driver_filters(&self.name, &self.resources),
-            max_in_flight: self.concurrency.max(1),
+            max_in_flight: self.concurrency.everywhere.max(1),
             ack_wait: self.parts.config.ack_wait(),
         };
         let in_hand = InHand::default();
@@ -71,7 +70,7 @@ impl Worker {
     }
 
     async fn take(&self, mut subscription: bus::Subscription, in_hand: &InHand, stop: &CancellationToken) {
-        let permits = Arc::new(Semaphore::new(self.concurrency.max(1)));
+        let permits = Arc::new(Semaphore::new(self.concurrency.here.max(1)));
         let calls = TaskTracker::new();
         let halt = CancellationToken::new();
         let unwanted = Unwanted::default();
@@ -149,7 +148,7 @@ impl Worker {
         resource.metadata.retain(|key, _| !key.starts_with(keys::DRIVER_RESULT));
         let reported = match result {
             Ok(result) => self.report(&message, resource, result, &delivery).await,
-            Err(error) => Err(bus::Error::Unavailable(error.to_string())),
+            Err(reason) => Err(bus::Error::Unavailable(reason)),
         };
         match reported {
             Ok(()) => {
@@ -157,7 +156,7 @@ impl Worker {
                 self.acknowledge(&delivery).await;
             }
             Err(error) => {
-                tracing::warn!(driver = self.name, %error, "a result cannot be published; the step is given back");
+                tracing::warn!(driver = self.name, %error, "there is no result to publish; the step is given back");
                 drop(hold);
                 // If this is lost too, the step comes again by itself.
                 let _ = delivery.acker.nak(Duration::from_secs(1)).await;
@@ -165,28 +164,29 @@ impl Worker {
         }
     }
 
-    /// Reads the large results of earlier steps, calls the driver, and puts its own where it can be published.
+    /// Reads the large results of earlier steps, calls the driver, and puts its own where it can be published. The error
+    /// says why the step has to be given back.
     async fn work(
         &self,
         message: &mut DriverMessage,
         resource: &Resource,
         delivery: &Delivery,
-    ) -> Result<DriverResult, blob::Error> {
+    ) -> Result<StepResult, String> {
         let blobs = self.parts.blobs.as_ref();
         let context = message.context.take().unwrap_or_default();
         let context = match self.in_progress(delivery, large::whole(blobs, context)).await {
             Ok(context) => context,
-            Err((_, Unread::Blob(error @ blob::Error::Unavailable(_)))) => return Err(error),
+            Err((_, Unread::Blob(error @ blob::Error::Unavailable(_)))) => return Err(error.to_string()),
             Err((step, error)) => {
                 let text = format!("the result of step \"{step}\" cannot be read: {error}");
-                return Ok(Failure::Retryable(text).into());
+                return Ok(StepResult::new(&self.name, Failure::Retryable(text).into()));
             }
         };
-        let mut result = self.reconcile(message, resource, context, delivery).await;
+        let (mut result, usage) = self.reconcile(message, resource, context, delivery).await?;
         // Only we name data that lies elsewhere; a driver of this process gives it whole.
         result.blob = None;
-        self.place(&mut result, delivery).await?;
-        Ok(result)
+        self.place(&mut result, delivery).await.map_err(|error| error.to_string())?;
+        Ok(StepResult { usage, ..StepResult::new(&self.name, result) })
     }
 
     /// Puts a large result where it can be named; while the blob store does not take it, offers it again.
@@ -213,27 +213,30 @@ impl Worker {
         resource: &Resource,
         context: SharedContext,
         delivery: &Delivery,
-    ) -> DriverResult {
+    ) -> Result<(DriverResult, Option<Usage>), String> {
         let (request, pump) = match self.request(message, resource, context) {
             Ok((request, pump)) => (request, pump),
-            Err(problem) => return Failure::NotCallable(problem).into(),
+            Err(problem) => return Ok((Failure::NotCallable(problem).into(), None)),
         };
         let uses = request.uses.clone();
         let began = Instant::now();
         let counted = Counted::new(&self.parts.metrics.component_calls);
+        let meter = request.meter.clone();
         let ended = CancellationToken::new();
         let mut pumped = AbortOnDrop(tokio::spawn(pump.run(ended.clone())));
         // A task of its own, so that a driver that panics fails its step and nothing else.
         let reconciler = self.reconciler.clone();
-        let mut call = AbortOnDrop(tokio::spawn(async move { reconciler.reconcile(request).await }));
+        let mut call = AbortOnDrop(tokio::spawn(async move {
+            let _counted = counted;
+            reconciler.reconcile(request).await
+        }));
         let outcome = self.in_progress(delivery, &mut call.0).await;
-        drop(counted);
         let result = match outcome {
             Ok(outcome) => outcome,
             Err(error) if error.is_panic() => Err(Failure::Trapped("the driver panicked".to_owned())),
             Err(error) => Err(Failure::Trapped(error.to_string())),
         };
-        self.observe(&result, began);
+        self.observe(&result, began, meter.usage());
         self.record(uses.take());
         // The log is complete before the result can end the run.
         ended.cancel();
@@ -241,7 +244,11 @@ impl Worker {
         if self.in_progress(delivery, last_lines).await.is_err() {
             tracing::warn!(driver = self.name, run = message.run_id, "the last log lines of a call are lost");
         }
-        result.unwrap_or_else(DriverResult::from)
+        match result {
+            // It was never begun: on the bus it waits for as long as it takes.
+            Err(Failure::Busy(reason)) => Err(reason),
+            result => Ok((result.unwrap_or_else(DriverResult::from), meter.usage())),
+        }
     }
 
     /// Waits for work and meanwhile says that the step is being worked on.
@@ -280,6 +287,7 @@ impl Worker {
             grant: message.grant.clone(),
             uses: UseLog::default(),
             log,
+            meter: Meter::default(),
         };
         Ok((request, pump))
     }
@@ -289,7 +297,7 @@ impl Worker {
         if message.step == keys::EVERY_DRIVER { &self.name } else { &message.step }
     }
 
-    fn observe(&self, result: &Result<DriverResult, Failure>, began: Instant) {
+    fn observe(&self, result: &Result<DriverResult, Failure>, began: Instant, usage: Option<Usage>) {
         let outcome = match result {
             Ok(result) if result.success => "succeeded",
             Ok(_) => "failed",
@@ -297,6 +305,9 @@ impl Worker {
         };
         let label = DriverOutcome { driver: self.name.clone(), outcome: outcome.to_owned() };
         self.parts.metrics.component_seconds.get_or_create(&label).observe(began.elapsed().as_secs_f64());
+        if let Some(usage) = usage {
+            self.parts.metrics.component_usage.add(&Driver { driver: self.name.clone() }, &usage);
+        }
     }
 
     /// Counts what was refused, and keeps what was used.
@@ -314,10 +325,9 @@ impl Worker {
         &self,
         message: &DriverMessage,
         resource: Resource,
-        result: DriverResult,
+        mut result: StepResult,
         delivery: &Delivery,
     ) -> Result<(), bus::Error> {
-        let mut result = result;
         let mut replaced = false;
         let until = Instant::now() + OFFER;
         loop {
@@ -325,11 +335,14 @@ impl Worker {
             match published {
                 Ok(()) => return Ok(()),
                 Err(bus::Error::Refused(reason)) if !replaced => {
-                    let moved = large::moved(self.parts.blobs.as_ref(), &result).await;
-                    let moved = moved.map_err(|error| bus::Error::Unavailable(error.to_string()))?;
+                    let usage = result.usage;
+                    let moved = match large::moved(self.parts.blobs.as_ref(), &result.into_result()).await {
+                        Err(blob::Error::ReadOnly(_)) => None,
+                        moved => moved.map_err(|error| bus::Error::Unavailable(error.to_string()))?,
+                    };
                     replaced = moved.is_none();
                     let failure = || DriverResult::failure(format!("the result cannot be published: {reason}"));
-                    result = moved.unwrap_or_else(failure);
+                    result = StepResult { usage, ..StepResult::new(&self.name, moved.unwrap_or_else(failure)) };
                 }
                 Err(error) if Instant::now() < until => {
                     tracing::debug!(driver = self.name, %error, "a result is offered again");
@@ -345,13 +358,13 @@ impl Worker {
         &self,
         message: &DriverMessage,
         resource: &Resource,
-        result: &DriverResult,
+        result: &StepResult,
     ) -> Result<bus::Message, bus::Error> {
         let event = PipelineEvent {
             event: "driver.result".to_owned(),
             run_id: message.run_id.clone(),
             resource: resource.clone(),
-            driverresult: StepResult::new(&self.name, result.clone()),
+            driverresult: result.clone(),
         };
         let payload = serde_json::to_vec(&event).map_err(|error| bus::Error::Refused(error.to_string()))?;
         let step = self.step_of(message);
@@ -371,22 +384,6 @@ async fn stopping(task: impl Future<Output = ()>, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
         () = task => {}
-    }
-}
-
-/// One call under way on a gauge, however it ends.
-struct Counted(Gauge);
-
-impl Counted {
-    fn new(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 
 use serde_json::Value;
 
-use crate::model::{Attempt, BlobRef, Cause, DriverResult, FanOut, Halt, Run, RunStatus, StepRecord, StepStatus};
+use crate::model::{
+    Attempt, BlobRef, Cause, DriverResult, FanOut, Halt, Run, RunStatus, StepRecord, StepStatus, Usage,
+};
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +87,15 @@ pub enum Event {
         not_before: Timestamp,
         /// When.
         at: Timestamp,
+    },
+    /// What the call of an attempt that has just ended took.
+    AttemptMeasured {
+        /// The step's place in the order.
+        step: usize,
+        /// Which attempt.
+        attempt: u32,
+        /// What the node says that called the component.
+        usage: Usage,
     },
     /// A driver did what it is for.
     StepSucceeded {
@@ -182,6 +193,7 @@ impl Run {
             | Event::StepSettled { step }
             | Event::ResultMoved { step, .. }
             | Event::AttemptFailed { step, .. }
+            | Event::AttemptMeasured { step, .. }
             | Event::StepSucceeded { step, .. }
             | Event::StepFailed { step, .. }
             | Event::StepSkipped { step, .. }
@@ -268,6 +280,11 @@ impl StepRecord {
                 self.not_before = Some(*not_before);
                 self.reason = format!("attempt {} ended: {message}; the next is due at {not_before}", self.attempt);
             }
+            Event::AttemptMeasured { attempt, usage, .. } => {
+                if let Some(ended) = self.attempts.iter_mut().rfind(|ended| ended.attempt == *attempt) {
+                    ended.usage = Some(*usage);
+                }
+            }
             Event::StepSucceeded { result, at, .. } => {
                 self.end_attempt("succeeded", &result.message, *at);
                 self.finish(StepStatus::Succeeded, Some(result), *at);
@@ -307,6 +324,7 @@ impl StepRecord {
             finished_at: at,
             outcome: outcome.to_owned(),
             message: message.to_owned(),
+            usage: None,
         });
     }
 

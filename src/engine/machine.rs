@@ -14,7 +14,9 @@ use jiff::Timestamp;
 use super::data::Loaded;
 use super::event::Event;
 use super::retry;
-use crate::model::{BlobRef, Cause, DriverResult, Group, Halt, Run, RunId, RunStatus, Step, StepRecord, StepStatus};
+use crate::model::{
+    BlobRef, Cause, DriverResult, Group, Halt, Run, RunId, RunStatus, Step, StepRecord, StepStatus, Usage,
+};
 
 /// The most events of one kind that one decision makes; the rest follows in the next. A transition writes little more
 /// than so many entries, and every store takes those in one transaction.
@@ -35,6 +37,8 @@ pub enum Input {
         driver: String,
         /// What it says.
         result: DriverResult,
+        /// What the call took, if the driver is a component.
+        usage: Option<Usage>,
     },
     /// Time has passed, or drivers have come or gone.
     Looked,
@@ -205,7 +209,9 @@ impl Decision {
     #[must_use]
     pub fn of(before: &Run, events: Vec<Event>) -> Self {
         let mut after = before.clone();
-        events.iter().for_each(|event| after.apply(event));
+        for event in &events {
+            after.apply(event);
+        }
         Self { events, after }
     }
 }
@@ -218,9 +224,10 @@ impl Run {
     pub fn decide(&self, input: Input, belt: &Belt) -> Result<Decision, Rejected> {
         let first = match input {
             Input::Requested => self.start(belt)?,
-            Input::StepReported { step, attempt, driver, result } => {
+            Input::StepReported { step, attempt, driver, result, usage } => {
                 let index = self.reported_step(&step, attempt, &driver)?;
-                vec![self.end_of_attempt(index, Cause::Failure, result, belt.now)]
+                let end = self.end_of_attempt(index, Cause::Failure, result, belt.now);
+                std::iter::once(end).chain(self.measured(index, usage)).collect()
             }
             Input::Looked => self.look(belt),
             Input::DispatchRefused { step, reason } => self.give_up(step, &reason, belt.now),
@@ -328,6 +335,12 @@ impl Run {
             }
             _ => Event::StepFailed { step, cause, result, at },
         }
+    }
+
+    /// What a call took, of a driver that is a component: nobody else's word is asked for.
+    fn measured(&self, step: usize, usage: Option<Usage>) -> Option<Event> {
+        let record = self.steps.get(step).filter(|record| record.digest.is_some())?;
+        Some(Event::AttemptMeasured { step, attempt: record.attempt, usage: usage? })
     }
 
     /// A run that is ending tries nothing again but its `finally` steps.

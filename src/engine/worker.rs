@@ -188,9 +188,12 @@ impl Worker {
     }
 
     async fn on_report(&mut self, delivery: &Delivery, report: DriverReport) {
-        let DriverReport { run, step, attempt, driver, result } = report;
+        let DriverReport { run, step, attempt, driver, result, usage } = report;
         match data::recorded(&self.parts, &driver, result).await {
-            Ok(result) => self.on_event(delivery, run, Input::StepReported { step, attempt, driver, result }).await,
+            Ok(result) => {
+                let input = Input::StepReported { step, attempt, driver, result, usage };
+                self.on_event(delivery, run, input).await;
+            }
             Err(error) => {
                 self.parts.metrics.engine_queue.dec();
                 tracing::warn!(%run, %error, "a result is given back because the blob store does not answer");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
-use super::Grant;
+use super::{DriverLimits, Grant};
 
 /// The record of a driver that was uploaded as a WASI component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -29,6 +29,9 @@ pub struct Driver {
     /// What it may do beyond computing. Default nothing.
     #[serde(default, skip_serializing_if = "Grant::is_empty")]
     pub grant: Grant,
+    /// The bounds of its calls that are its own.
+    #[serde(default, skip_serializing_if = "DriverLimits::is_empty")]
+    pub limits: DriverLimits,
     /// When these bytes were uploaded.
     #[schema(value_type = String, format = DateTime)]
     pub uploaded_at: Timestamp,
@@ -65,11 +68,12 @@ pub struct DriverVersion {
 }
 
 impl DriverVersion {
-    /// The record of the driver that this version makes. What it is granted is the driver's, whatever its version.
+    /// The record of the driver that this version makes. Limits and grant are the driver's, whatever its version.
     #[must_use]
-    pub fn driver(&self, name: &str, grant: Grant) -> Driver {
+    pub fn driver(&self, name: &str, limits: DriverLimits, grant: Grant) -> Driver {
         let Self { version, digest, resources, size, wit_version, imports, uploaded_at, .. } = self.clone();
-        Driver { name: name.to_owned(), resources, digest, size, wit_version, imports, grant, uploaded_at, version }
+        let name = name.to_owned();
+        Driver { name, resources, digest, size, wit_version, imports, grant, limits, uploaded_at, version }
     }
 }
 

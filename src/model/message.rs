@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{BlobRef, Digest, DriverResult, Grant, Resource, RunId};
+use super::{BlobRef, Digest, DriverResult, Grant, Resource, RunId, Usage};
 
 /// Keys of the resource metadata that carry a dispatch to a driver and back: SDK drivers return the resource as it came.
 pub mod keys {
@@ -86,6 +86,9 @@ pub struct StepResult {
     /// Who says so.
     #[serde(default)]
     pub driver: String,
+    /// What the call took, if the driver is a component; said once, to the engine. Additive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
 impl StepResult {
@@ -93,7 +96,7 @@ impl StepResult {
     #[must_use]
     pub fn new(driver: impl Into<String>, result: DriverResult) -> Self {
         let DriverResult { success, message, data, blob } = result;
-        Self { success, message, data, blob, driver: driver.into() }
+        Self { success, message, data, blob, driver: driver.into(), usage: None }
     }
 
     /// The result alone.
@@ -143,6 +146,8 @@ pub struct DriverReport {
     pub driver: String,
     /// What it says.
     pub result: DriverResult,
+    /// What the call took, as the node says that called the component.
+    pub usage: Option<Usage>,
 }
 
 impl DriverReport {
@@ -163,6 +168,7 @@ impl DriverReport {
             keys::EVERY_DRIVER => driver.clone(),
             step => step.to_owned(),
         };
-        Ok(Self { run, step, attempt, driver, result: event.driverresult.into_result() })
+        let usage = event.driverresult.usage;
+        Ok(Self { run, step, attempt, driver, result: event.driverresult.into_result(), usage })
     }
 }

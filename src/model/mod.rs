@@ -3,12 +3,14 @@
 //! The JSON of every type here is the JSON of the wire protocol; fields that the Go original does not know are additive.
 
 mod blob_ref;
+mod breaker;
 mod concurrency;
 mod definition;
 mod driver;
 mod expression;
 mod grant;
 mod labels;
+mod limits;
 mod log_line;
 mod matrix;
 mod message;
@@ -20,8 +22,10 @@ mod run;
 mod step;
 mod step_record;
 mod usage;
+mod uses;
 
 pub use blob_ref::BlobRef;
+pub use breaker::{BreakerState, BreakerView};
 pub use concurrency::{Concurrency, Group, OnConflict, RunGroup};
 pub use definition::ResourceDefinition;
 pub use driver::{Digest, DigestError, Driver, DriverVersion};
@@ -32,6 +36,7 @@ pub use grant::{
     canonical, is_global,
 };
 pub use labels::{Labels, MAX_LABELS, check_label, check_labels};
+pub use limits::{DriverLimits, LimitsView};
 pub use log_line::LogLine;
 pub use matrix::Matrix;
 pub use message::{CancelSignal, DriverMessage, DriverReport, PipelineEvent, SharedContext, StepResult, keys};
@@ -42,7 +47,8 @@ pub use resource::Resource;
 pub use run::{DriverResult, Halt, ResourceEvent, ResourceRef, Run, RunHead, RunId, RunInput, RunStatus};
 pub use step::Step;
 pub use step_record::{Attempt, FanOut, MatrixItem, StepRecord, StepStatus};
-pub use usage::{Use, Used, Uses};
+pub use usage::Usage;
+pub use uses::{Use, Used, Uses};
 
 /// What makes a value of the model unacceptable. The text names the field and the fix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Digest, DriverResult};
+use super::{Digest, DriverResult, Usage};
 
 /// Where a step stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -65,6 +65,9 @@ pub struct Attempt {
     /// What the driver said, or what happened.
     #[serde(default)]
     pub message: String,
+    /// What the call took, if the driver is a component that was called and answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
 /// The record of one step of one run.

@@ -2,7 +2,8 @@
 //!
 //! A watch reads what changed since its position, page by page; when it has told everything it waits for a signal. The
 //! signal brings the changes with it as long as they are few, so that a watch that keeps up reads nothing; one that is
-//! slow reads again, so it costs little memory. Signals only go to watches whose keys were touched.
+//! slow reads again, so it costs little memory. Signals only go to watches whose keys were touched. The last changes of all
+//! are kept for the watches that begin a moment after what their owner has read.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
@@ -65,9 +66,11 @@ impl Position {
     }
 }
 
+/// The most changes, and the most bytes of them, that are kept for watches that begin.
+const KEPT: (usize, usize) = (1_024, 1 << 20);
+
 /// Signals the watches that something they look at has changed. A commit costs as much as it touches keys, however many
 /// watches there are.
-#[derive(Default)]
 pub(super) struct Announcer {
     state: Arc<Mutex<Announced>>,
 }
@@ -75,6 +78,7 @@ pub(super) struct Announcer {
 #[derive(Default)]
 struct Announced {
     newest: u64,
+    last: Last,
     /// By the prefix that they look at, and each under a number of its own.
     listeners: HashMap<String, HashMap<u64, Listener>>,
     /// The lengths of these prefixes, each with how many of them have it.
@@ -85,26 +89,42 @@ struct Announced {
     closed: bool,
 }
 
-#[derive(Default)]
 struct Listener {
     news: News,
     wake: Arc<Notify>,
 }
 
 /// What a watch has not taken up yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum News {
     /// Nothing.
     None,
-    /// There may be anything; at the beginning that is so.
-    #[default]
+    /// There may be anything.
     Unknown,
     /// These changes, and no others that concern it, between two revisions: the first is known to it or does not concern
     /// it, the second is the newest.
     Known { since: u64, until: u64, changes: Vec<Change>, bytes: usize },
 }
 
+/// The last changes.
+#[derive(Default)]
+struct Last {
+    changes: VecDeque<Change>,
+    bytes: usize,
+    /// All changes behind this revision are there.
+    since: u64,
+    /// The most that are kept.
+    most: usize,
+}
+
 impl Announcer {
+    /// For a backend that remembers so many deletions: no more than that is known here, so that a watch from before them
+    /// is told so.
+    pub(super) fn new(history: usize) -> Self {
+        let last = Last { most: history.min(KEPT.0), ..Last::default() };
+        Self { state: Arc::new(Mutex::new(Announced { last, ..Announced::default() })) }
+    }
+
     /// Says what was committed. To be called after the commit and in the order of commits, by one thread at a time.
     pub(super) fn announce(&self, newest: u64, changes: &[Change]) {
         let mut state = lock(&self.state);
@@ -112,6 +132,7 @@ impl Announcer {
         // Under one lock, so that nobody takes up a part of a commit while the rest is still being told.
         for change in changes {
             state.tell(before, newest, change);
+            state.last.push(change);
         }
     }
 
@@ -119,6 +140,7 @@ impl Announcer {
     pub(super) fn announce_all(&self, newest: u64) {
         let mut state = lock(&self.state);
         state.newest = newest;
+        state.last.forget(newest);
         for listener in state.listeners.values_mut().flat_map(HashMap::values_mut) {
             listener.news = News::Unknown;
             listener.wake.notify_one();
@@ -127,7 +149,7 @@ impl Announcer {
 
     /// Tells the changes to keys with the prefix after a revision.
     pub(super) fn watch(&self, source: impl Source, prefix: &str, after: Revision) -> Watch {
-        let (seat, newest) = Seat::take(&self.state, prefix);
+        let (seat, newest) = Seat::take(&self.state, prefix, after);
         let floor = if after == Revision::START { newest } else { 0 };
         let follower = Follower {
             source,
@@ -170,21 +192,54 @@ impl Announced {
     }
 }
 
+impl Last {
+    fn push(&mut self, change: &Change) {
+        self.bytes += size(change);
+        self.changes.push_back(change.clone());
+        while self.changes.len() > self.most || self.bytes > KEPT.1 {
+            let Some(oldest) = self.changes.pop_front() else { return };
+            self.bytes -= size(&oldest);
+            self.since = oldest.revision.0;
+        }
+    }
+
+    /// Nothing up to this revision is known.
+    fn forget(&mut self, revision: u64) {
+        *self = Self { since: revision, most: self.most, ..Self::default() };
+    }
+
+    /// What a watch has not been told behind a revision.
+    fn news(&self, prefix: &str, after: u64, newest: u64) -> News {
+        if after == Revision::START.0 || after < self.since {
+            return News::Unknown;
+        }
+        let first = self.changes.partition_point(|change| change.revision.0 <= after);
+        let mut news = News::None;
+        for change in self.changes.range(first..).filter(|change| change.key.starts_with(prefix)) {
+            news.add(after, newest, change);
+        }
+        news
+    }
+}
+
 impl Listener {
     fn hear(&mut self, before: u64, newest: u64, change: &Change) {
         if matches!(self.news, News::None) {
-            self.news = News::Known { since: before, until: newest, changes: Vec::new(), bytes: 0 };
             self.wake.notify_one();
         }
-        self.news.add(newest, change);
+        self.news.add(before, newest, change);
     }
 }
 
 impl News {
-    fn add(&mut self, newest: u64, change: &Change) {
+    /// One change more, committed between two revisions.
+    fn add(&mut self, before: u64, newest: u64, change: &Change) {
+        if matches!(self, Self::None) {
+            *self = Self::Known { since: before, until: newest, changes: Vec::new(), bytes: 0 };
+        }
         let Self::Known { until, changes, bytes, .. } = self else { return };
         *until = newest;
-        *bytes += change.key.len() + change.value.as_ref().map_or(0, bytes::Bytes::len);
+        *bytes += size(change);
         if changes.len() < WAITING.0 && *bytes <= WAITING.1 {
             changes.push(change.clone());
         } else {
@@ -202,11 +257,12 @@ struct Seat {
 }
 
 impl Seat {
-    /// Takes one; answers with the newest revision of which it is told nothing any more.
-    fn take(state: &Arc<Mutex<Announced>>, prefix: &str) -> (Self, u64) {
-        let listener = Listener::default();
-        let wake = Arc::clone(&listener.wake);
+    /// Takes one for what comes behind a revision; answers with the newest revision of which it is told nothing any more.
+    fn take(state: &Arc<Mutex<Announced>>, prefix: &str, after: Revision) -> (Self, u64) {
         let mut announced = lock(state);
+        let news = announced.last.news(prefix, after.0, announced.newest);
+        let listener = Listener { news, wake: Arc::default() };
+        let wake = Arc::clone(&listener.wake);
         let number = announced.next;
         announced.next += 1;
         if !announced.listeners.contains_key(prefix) {
@@ -300,6 +356,10 @@ impl<S: Source> Follower<S> {
         self.told = fresh.into();
         self.position.skip_to(until);
     }
+}
+
+fn size(change: &Change) -> usize {
+    change.key.len() + change.value.as_ref().map_or(0, bytes::Bytes::len)
 }
 
 /// No code of ours panics while it holds one of these locks, so poison says nothing.

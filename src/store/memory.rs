@@ -37,7 +37,7 @@ impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new(limits: &config::Store) -> Self {
-        Self { limits: limits.clone(), state: Shared::default(), announcer: Announcer::default() }
+        Self { limits: limits.clone(), state: Shared::default(), announcer: Announcer::new(limits.history) }
     }
 }
 

@@ -10,11 +10,9 @@ use futures_util::StreamExt as _;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
-use wasmtime::{Config, Engine, Store};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::guest;
+use crate::bare::Bare;
+use crate::guests;
 use crate::place::Place;
 use crate::table::{Latency, Table};
 
@@ -87,70 +85,15 @@ impl Commits {
     }
 }
 
-mod bindings {
-    wasmtime::component::bindgen!({
-        path: "wit",
-        world: "driver",
-        imports: { default: async },
-        exports: { default: async },
-    });
-}
-
-use bindings::conveyor::driver::{driver_types, host_log};
-use driver_types::{ReconcileRequest, TargetResource};
-
-struct Host {
-    wasi: WasiCtx,
-    table: ResourceTable,
-}
-
-impl WasiView for Host {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl host_log::Host for Host {
-    async fn log(&mut self, _: host_log::Level, _: String) {}
-}
-
-impl driver_types::Host for Host {}
-
 /// A new store, an instance, and one call, as short as wasmtime allows it.
 pub async fn wasmtime_call() -> Latency {
-    let mut config = Config::new();
-    config.allocation_strategy(wasmtime::InstanceAllocationStrategy::pooling());
-    let engine = Engine::new(&config).unwrap();
-    let component = Component::from_binary(&engine, &guest::ok()).unwrap();
-    let mut linker = Linker::<Host>::new(&engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
-    host_log::add_to_linker::<Host, HasSelf<Host>>(&mut linker, |host| host).unwrap();
-    let driver = bindings::DriverPre::new(linker.instantiate_pre(&component).unwrap()).unwrap();
-    let target = TargetResource {
-        id: "id".into(),
-        name: "name".into(),
-        resource_type: "app".into(),
-        version: "1".into(),
-        spec: "{\"size\":1}".into(),
-    };
-    let request = ReconcileRequest {
-        run_id: "run".into(),
-        step_id: "step".into(),
-        attempt: 1,
-        event: "create".into(),
-        target,
-        context: "{}".into(),
-    };
+    let guest = guests::trivial();
+    let bare = Bare::new(&guest.component);
     let mut samples = Vec::new();
     for _ in 0..SAMPLES {
         let began = Instant::now();
-        let host = Host { wasi: WasiCtx::builder().build(), table: ResourceTable::new() };
-        let mut store = Store::new(&engine, host);
-        let instance = driver.instantiate_async(&mut store).await.unwrap();
-        let answer = instance.conveyor_driver_reconciler().call_reconcile(&mut store, &request).await.unwrap();
-        drop(store);
+        bare.call(&guest.request).await;
         samples.push(began.elapsed());
-        assert!(answer.is_ok());
     }
     Latency::of(samples)
 }

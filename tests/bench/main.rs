@@ -8,8 +8,10 @@
 #![allow(clippy::expect_used, clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 #![allow(missing_docs)]
 
+mod bare;
 mod belt;
 mod chain;
+mod component;
 mod crowd;
 #[path = "../suite/support/etcd.rs"]
 #[allow(dead_code)]
@@ -19,7 +21,9 @@ mod floor;
 #[path = "../suite/support/guest.rs"]
 #[allow(dead_code)]
 mod guest;
+mod guests;
 mod idle;
+mod leak;
 mod million;
 #[path = "../suite/support/nats.rs"]
 #[allow(dead_code)]
@@ -37,7 +41,8 @@ mod table;
 use table::Table;
 
 /// Every section, in the order in which they run.
-const SECTIONS: [&str; 8] = ["floor", "chain", "fan", "crowd", "start", "queued", "million", "idle"];
+const SECTIONS: [&str; 10] =
+    ["floor", "component", "leak", "chain", "fan", "crowd", "start", "queued", "million", "idle"];
 
 #[tokio::main]
 async fn main() {
@@ -58,6 +63,8 @@ async fn main() {
         eprintln!("== {section}");
         match section {
             "floor" => floor::measure(&mut table).await,
+            "component" => component::measure(&mut table).await,
+            "leak" => leak::measure(&mut table),
             "chain" => chain::measure(&mut table).await,
             "fan" => fan::measure(&mut table).await,
             "crowd" => crowd::measure(&mut table).await,
@@ -74,6 +81,7 @@ async fn main() {
 async fn child(section: &str, arguments: &[String]) {
     match section {
         "queued" => queued::child(arguments).await,
+        "leak" => leak::child().await,
         other => panic!("no section \"{other}\" has a process of its own"),
     }
 }

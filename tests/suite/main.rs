@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod authoring;
+#[cfg(test)]
 mod border;
 #[cfg(test)]
 mod chaos;
@@ -17,11 +19,15 @@ mod end_to_end;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod interop;
+#[cfg(test)]
 mod library;
 #[cfg(test)]
 mod lists;
 #[cfg(test)]
 mod policy;
+#[cfg(test)]
+mod remote;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

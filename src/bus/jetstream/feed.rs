@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::super::{Acker, Consumer, Delivery, Error, Subscription};
 use super::consumer::{self, Asserted};
-use super::link::{Link, Phase};
+use super::link::{Link, Phase, Role};
 use super::pull::{Pull, Pulled};
 
 /// The pause after the first assertion of the consumer that failed; it doubles with each.
@@ -29,9 +29,14 @@ pub(super) async fn subscribe(link: &Arc<Link>, shape: Consumer) -> Result<Subsc
     let consumer = Asserted::of(link, shape.clone());
     consumer.assert_as(link, shape).await?;
     let (sender, receiver) = mpsc::channel(room);
-    let feed = Feed { link: Arc::clone(link), consumer, name, phases: link.phase.subscribe(), epoch, sender };
+    let wanted = matches!(link.role, Role::Driver(_)).then(|| watch::Sender::new(false));
+    let subscription = match &wanted {
+        Some(wanted) => Subscription::on_demand(receiver, wanted.clone()),
+        None => Subscription::new(receiver),
+    };
+    let feed = Feed { link: Arc::clone(link), consumer, name, phases: link.phase.subscribe(), epoch, sender, wanted };
     tokio::spawn(feed.run(pull));
-    Ok(Subscription::new(receiver))
+    Ok(subscription)
 }
 
 struct Feed {
@@ -42,6 +47,8 @@ struct Feed {
     /// Of the phase in which the consumer was asserted last.
     epoch: u64,
     sender: mpsc::Sender<Delivery>,
+    /// Set while somebody waits for a message, if none may be asked for before.
+    wanted: Option<watch::Sender<bool>>,
 }
 
 /// Why the messages stopped.
@@ -68,14 +75,14 @@ impl Feed {
     /// Hands on messages while all is well.
     async fn hand_on(&mut self, pull: &mut Pull) -> Stop {
         let (link, consumer, sender, epoch) = (&self.link, &self.consumer, &self.sender, self.epoch);
+        let wanted = self.wanted.as_ref();
         let changed = self.phases.wait_for(|phase| matches!(phase, Phase::Ready(number) if *number != epoch));
         tokio::pin!(changed);
         loop {
             let work = async {
-                let free = sender.capacity();
+                let free = wanted.map_or_else(|| sender.capacity(), |wanted| usize::from(*wanted.borrow()));
                 if free == 0 && pull.asked == 0 {
-                    // Nothing can come: wait until the receiver takes something.
-                    return sender.reserve().await.map(drop).map_err(|error| error.to_string());
+                    return Self::room(sender, wanted).await;
                 }
                 // Only what there is room for is asked for: what waits here cannot go to another subscription. And not
                 // each message on its own, while others are still to come.
@@ -84,7 +91,12 @@ impl Feed {
                     pull.ask(room).await.map_err(|error| error.to_string())?;
                 }
                 match pull.next().await {
-                    Pulled::Message(message) => Self::pass(link, sender, message).await,
+                    Pulled::Message(message) => {
+                        if let Some(wanted) = wanted {
+                            wanted.send_replace(false);
+                        }
+                        Self::pass(link, sender, message).await
+                    }
                     Pulled::Noted => Ok(()),
                     Pulled::Broken(why) => Err(why),
                 }
@@ -101,6 +113,17 @@ impl Feed {
                 tokio::time::sleep(BREATH).await;
                 return Stop::Again;
             }
+        }
+    }
+
+    /// Nothing can come: waits until the receiver takes something, or wants something.
+    async fn room(sender: &mpsc::Sender<Delivery>, wanted: Option<&watch::Sender<bool>>) -> Result<(), String> {
+        match wanted {
+            // It is set by the receiver, whose going away is noticed elsewhere.
+            Some(wanted) => {
+                wanted.subscribe().wait_for(|wanted| *wanted).await.map(drop).map_err(|error| error.to_string())
+            }
+            None => sender.reserve().await.map(drop).map_err(|error| error.to_string()),
         }
     }
 

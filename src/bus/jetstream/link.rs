@@ -8,13 +8,14 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::{Context, response::Response};
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, Event, ServerAddr};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::super::{Error, Health, Limits, Stream};
+use super::access::Access;
 use super::consumer::Asserted;
 use super::places::Places;
 use super::streams;
@@ -42,7 +43,18 @@ pub(super) struct Link {
     /// Tells the keeper that a stream seems to be gone.
     pub(super) doubt: Notify,
     pub(super) closing: CancellationToken,
+    pub(super) role: Role,
     servers: String,
+}
+
+/// On whose behalf the connection is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The server's: it makes the streams and looks after the drivers' places.
+    Server,
+    /// That of a remote driver of this name, which may do nothing but its work: the streams are the server's. Others of
+    /// the same name share the messages, so it asks for none that it cannot begin.
+    Driver(String),
 }
 
 /// How the connection stands.
@@ -58,7 +70,12 @@ pub(super) enum Phase {
 
 impl Link {
     /// Starts to connect, and the tasks.
-    pub(super) async fn open(servers: Vec<ServerAddr>, limits: Limits) -> Result<Arc<Self>, Error> {
+    pub(super) async fn open(
+        servers: Vec<ServerAddr>,
+        limits: Limits,
+        access: &Access,
+        role: Role,
+    ) -> Result<Arc<Self>, Error> {
         // Without user and password, which an address may hold.
         let shown: Vec<_> = servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect();
         let shown = shown.join(", ");
@@ -67,8 +84,13 @@ impl Link {
         let phase = watch::Sender::new(Phase::Away(away));
         let (connections, connected) = watch::channel(());
         let observer = Observer { phase: phase.clone(), health: health.clone(), connections, servers: shown.clone() };
-        let client = ConnectOptions::new()
-            .name("Conveyor")
+        let name = match &role {
+            Role::Server => "Conveyor".to_owned(),
+            Role::Driver(name) => format!("Conveyor driver {name}"),
+        };
+        let client = access
+            .options(&servers)?
+            .name(name)
             .retry_on_initial_connect()
             .max_reconnects(None)
             .ping_interval(PING)
@@ -92,11 +114,14 @@ impl Link {
             consumers: Mutex::default(),
             doubt: Notify::new(),
             closing: CancellationToken::new(),
+            role,
             servers: shown,
         });
-        let listening = link.places.listen(&link.client).await?;
         tokio::spawn(Arc::clone(&link).keep(connected));
-        tokio::spawn(Arc::clone(&link).follow(listening));
+        if link.role == Role::Server {
+            let listening = link.places.listen(&link.client).await?;
+            tokio::spawn(Arc::clone(&link).follow(listening));
+        }
         Ok(link)
     }
 
@@ -164,22 +189,18 @@ impl Link {
         }
         let ready = matches!(&*self.phase.borrow(), Phase::Ready(_));
         if ready && *asserted == Some(number) {
-            if let Err(error) = self.places.refresh(&self.context).await {
+            if let Err(error) = self.refresh().await {
                 tracing::debug!(%error, "the drivers' places could not be listed");
             }
             return REFRESH;
         }
-        let outcome = match streams::assert(&self.context, &self.limits).await {
-            Ok(()) => self.places.refresh(&self.context).await,
-            failed => failed,
-        };
-        match outcome {
+        match self.prepare().await {
             Ok(()) if self.is_connected() => {
                 *asserted = Some(number);
                 // In this order: who waits for the phase may look at the health.
                 self.health.send_replace(Health::Up);
                 self.phase.send_replace(Phase::Ready(next_epoch()));
-                tracing::info!(servers = self.servers, "NATS is connected and the streams are there");
+                tracing::info!(servers = self.servers, "NATS is connected");
                 REFRESH
             }
             Ok(()) => RETRY,
@@ -193,6 +214,19 @@ impl Link {
                 RETRY
             }
         }
+    }
+
+    /// Does what a new connection needs.
+    async fn prepare(&self) -> Result<(), Error> {
+        if self.role == Role::Server {
+            streams::assert(&self.context, &self.limits).await?;
+        }
+        self.refresh().await
+    }
+
+    /// Lists the drivers' places, if they are ours to look after.
+    async fn refresh(&self) -> Result<(), Error> {
+        if self.role == Role::Server { self.places.refresh(&self.context).await } else { Ok(()) }
     }
 
     fn set(&self, phase: Phase) {

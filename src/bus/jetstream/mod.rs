@@ -3,6 +3,7 @@
 //! One task keeps the connection's state ([`link`]): it asserts the streams at every connection and tells the others
 //! when they may go on. Each subscription is a task of its own that survives what happens to the server.
 
+mod access;
 mod consumer;
 mod feed;
 mod inspect;
@@ -22,8 +23,9 @@ use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::DropGuard;
 
+pub use self::access::Access;
 pub use self::inspect::{Greeting, Inspection, Server, StreamState, inspect};
-use self::link::{Link, Phase};
+use self::link::{Link, Phase, Role};
 use super::{Bus, Consumer, Error, Health, Limits, Message, Place, SIGNALS, Stream, Subscription};
 
 /// A bus over NATS JetStream. Dropping it ends its subscriptions and closes the connection.
@@ -41,8 +43,22 @@ impl JetStreamBus {
     /// server that is reached within [`Limits::timeout`] but holds streams of these names with another configuration
     /// is one ([`Error::Foreign`]), and so is an address that is none ([`Error::Misconfigured`]).
     pub async fn connect(servers: &str, limits: Limits) -> Result<Self, Error> {
-        let servers = addresses(servers)?;
-        let link = Link::open(servers, limits).await?;
+        Self::open(servers, limits, &Access::default(), Role::Server).await
+    }
+
+    /// Connects to `servers` as the remote driver `name`. Nothing is made there but the driver's own consumer: the streams
+    /// are the server's, and until they are there [`Bus::subscribe`] and [`Bus::publish`] are [`Error::Unavailable`]. There
+    /// are no places to see, a subscription asks for a message only when somebody waits for one, and each log line is
+    /// also told live (wire protocol 2.5).
+    ///
+    /// A server that cannot be reached is not an error, as in [`JetStreamBus::connect`]; addresses or files that cannot be
+    /// used are one ([`Error::Misconfigured`]).
+    pub async fn join(servers: &str, limits: Limits, access: &Access, name: &str) -> Result<Self, Error> {
+        Self::open(servers, limits, access, Role::Driver(name.to_owned())).await
+    }
+
+    async fn open(servers: &str, limits: Limits, access: &Access, role: Role) -> Result<Self, Error> {
+        let link = Link::open(addresses(servers)?, limits, access, role).await?;
         let bus = Self { _tasks: link.closing.clone().drop_guard(), link };
         let mut phase = bus.link.phase.subscribe();
         let settled = phase.wait_for(|phase| !matches!(phase, Phase::Away(_)));
@@ -124,6 +140,7 @@ impl JetStreamBus {
     /// refresh brings it.
     async fn show(&self, stream: Stream) {
         if stream == Stream::Messages
+            && self.link.role == Role::Server
             && let Err(error) = self.link.places.refresh(&self.link.context).await
         {
             tracing::debug!(%error, "the drivers' places could not be listed");

@@ -6,7 +6,7 @@ use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 
 use super::super::{Error, Message, subject};
-use super::link::{Link, Phase};
+use super::link::{Link, Phase, Role};
 
 /// The pause after an answer that no stream takes the message: one is just being made, or elects its leader.
 const RETRY: Duration = Duration::from_millis(100);
@@ -29,7 +29,7 @@ pub(super) async fn publish(link: &Link, message: Message) -> Result<(), Error> 
         let error = tokio::select! {
             biased;
             confirmed = tokio::time::timeout_at(deadline, confirmed) => match confirmed {
-                Ok(Ok(_)) => return Ok(()),
+                Ok(Ok(_)) => break,
                 Ok(Err(error)) => error,
                 Err(_) => PublishError::new(PublishErrorKind::TimedOut),
             },
@@ -40,6 +40,18 @@ pub(super) async fn publish(link: &Link, message: Message) -> Result<(), Error> 
         }
         link.doubt.notify_one();
         tokio::time::sleep(RETRY).await;
+    }
+    tell_live(link, &message).await;
+    Ok(())
+}
+
+/// Tells the log line of a remote driver to whoever listens at this moment.
+async fn tell_live(link: &Link, message: &Message) {
+    if let Role::Driver(driver) = &link.role
+        && let Some(run) = message.subject.strip_prefix("logs.")
+    {
+        // Nobody is promised that a live line arrives; it is stored.
+        let _ = link.client.publish(subject::live_logs(run, driver), message.payload.clone()).await;
     }
 }
 

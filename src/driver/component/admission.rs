@@ -54,6 +54,9 @@ const OFFERED: [&str; 31] = [
 /// The most functions of a component, those of its modules together: more would keep the compiler busy for minutes. The
 /// largest toolchain (Python) makes about 20,000.
 const FUNCTIONS: u32 = 200_000;
+/// How deep components and modules may lie in one another: the compiler goes down with them. A composition has two or three
+/// levels.
+const NESTING: u32 = 64;
 const WASM: &[u8] = b"\0asm";
 const ELF: &[u8] = b"\x7fELF";
 
@@ -104,6 +107,9 @@ pub enum Refused {
     /// It would keep the compiler busy for too long.
     #[error("the component has {0} functions; at most {FUNCTIONS} are accepted")]
     TooManyFunctions(u32),
+    /// It would lead the compiler astray.
+    #[error("components lie inside components more than {NESTING} deep, which is refused: compose them side by side")]
+    TooDeep,
     /// It is a component, but not a driver.
     #[error("the component does not export {}; it exports {}", supported(), listed(.exports))]
     NotADriver {
@@ -125,6 +131,14 @@ pub enum Refused {
     /// It says that it fits, but its types are others.
     #[error("the component does not fit the contract conveyor:driver: {0}")]
     NotLinkable(String),
+    /// It cannot even begin within the bounds of its driver.
+    #[error("the component begins with {what}: raise {limit} in the limits of the driver, or build it with less")]
+    TooLarge {
+        /// What it needs, and what there is.
+        what: String,
+        /// The limit to raise.
+        limit: String,
+    },
     /// Compiling it takes more than it may.
     #[error("the component cannot be compiled here: {0}")]
     CompilerBound(String),
@@ -181,7 +195,12 @@ impl Surface {
         let mut depth = 0_u32;
         for payload in Parser::new(0).parse_all(bytes) {
             match payload.map_err(invalid)? {
-                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
+                    depth += 1;
+                    if depth > NESTING {
+                        return Err(Refused::TooDeep);
+                    }
+                }
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::FunctionSection(functions) => {
                     surface.functions = surface.functions.saturating_add(functions.count());

@@ -10,7 +10,11 @@ use super::admission::Refused;
 use super::bindings::DriverPre;
 use super::bindings::conveyor::driver::host_log;
 use super::border;
+use super::limits::{Bytes, Limits};
 use super::state::State;
+
+/// The bytes of a page of linear memory.
+const PAGE: u64 = 1 << 16;
 
 /// A compiled and linked component. Cheap to clone.
 #[derive(Clone)]
@@ -37,6 +41,25 @@ impl Compiled {
     pub(super) fn link(component: &Component, linker: &Linker<State>) -> Result<Self, Refused> {
         let linked = linker.instantiate_pre(component).and_then(DriverPre::new);
         linked.map(|driver| Self(Arc::new(driver))).map_err(|error| Refused::NotLinkable(format!("{error:#}")))
+    }
+
+    /// Whether it can start within these bounds.
+    pub(super) fn fits(&self, limits: &Limits) -> Result<(), Refused> {
+        // Nobody can tell of one that brings a module in as an import; such a one fails at its first call.
+        let Some(required) = self.0.instance_pre().component().resources_required() else { return Ok(()) };
+        let pages = required.max_initial_memory_size.unwrap_or_default();
+        let memory = usize::try_from(pages.saturating_mul(PAGE)).unwrap_or(usize::MAX);
+        let elements = usize::try_from(required.max_initial_table_size.unwrap_or_default()).unwrap_or(usize::MAX);
+        let too_much = |what: String, limit: &str| Err(Refused::TooLarge { what, limit: limit.to_owned() });
+        if memory > limits.memory_bytes {
+            let what = format!("{} of memory, and its driver has {}", Bytes(memory), Bytes(limits.memory_bytes));
+            return too_much(what, "memory_bytes");
+        }
+        if elements > limits.table_elements {
+            let what = format!("a table of {elements} elements, and its driver has {}", limits.table_elements);
+            return too_much(what, "table_elements");
+        }
+        Ok(())
     }
 
     /// What makes instances of it.

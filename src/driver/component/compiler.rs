@@ -17,12 +17,15 @@ use rustix::process::{Resource, Rlimit, Signal, nice, setrlimit};
 use wasmtime::Engine;
 
 use super::admission::Refused;
-use super::engine;
+use super::engine::{self, Fuel};
 use super::limits::Bytes as Size;
 use crate::config;
 
 /// The command of the binary that is the child's side.
 pub(crate) const COMMAND: &str = "compile-component";
+
+/// Its flag for a component that burns fuel.
+pub(crate) const METERED: &str = "metered";
 
 /// The most that is read of what a child says on standard error.
 const WORDS: u64 = 16 << 10;
@@ -64,9 +67,9 @@ impl Compiler {
     }
 
     /// Compiles on the thread of the caller.
-    pub(super) fn compile(&self, engine: &Engine, component: &Bytes) -> Result<Vec<u8>, Refused> {
+    pub(super) fn compile(&self, engine: &Engine, fuel: Fuel, component: &Bytes) -> Result<Vec<u8>, Refused> {
         match &self.program {
-            Some(program) => compile_apart(program, component, self.bounds),
+            Some(program) => compile_apart(program, fuel, component, self.bounds),
             None => {
                 engine.precompile_component(component).map_err(|error| Refused::NotCompilable(format!("{error:#}")))
             }
@@ -74,10 +77,13 @@ impl Compiler {
     }
 }
 
-fn compile_apart(program: &Path, component: &Bytes, bounds: Bounds) -> Result<Vec<u8>, Refused> {
+fn compile_apart(program: &Path, fuel: Fuel, component: &Bytes, bounds: Bounds) -> Result<Vec<u8>, Refused> {
     let broken = |error: &dyn std::fmt::Display| Refused::CompilerBroken(error.to_string());
     let mut command = Command::new(program);
     command.arg(COMMAND).arg(bounds.memory_bytes.to_string()).arg(bounds.cpu_seconds.to_string());
+    if fuel == Fuel::Metered {
+        command.arg(format!("--{METERED}"));
+    }
     command.env_clear().current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| broken(&format!("{}: {error}", program.display())))?;
     let words = talk(&mut child, component);
@@ -145,7 +151,7 @@ fn ended_badly(status: ExitStatus, said: &str, bounds: Bounds) -> Refused {
 ///
 /// # Errors
 /// Why there is none, for standard error.
-pub(crate) fn serve(memory_bytes: u64, cpu_seconds: u64) -> Result<(), String> {
+pub(crate) fn serve(memory_bytes: u64, cpu_seconds: u64, metered: bool) -> Result<(), String> {
     let limit = |resource, most| {
         let limit = Rlimit { current: Some(most), maximum: Some(most) };
         setrlimit(resource, limit).map_err(|error| format!("the compiler cannot bound itself: {error}"))
@@ -158,7 +164,8 @@ pub(crate) fn serve(memory_bytes: u64, cpu_seconds: u64) -> Result<(), String> {
     let _ = nice(10);
     let mut component = Vec::new();
     std::io::stdin().lock().read_to_end(&mut component).map_err(|error| error.to_string())?;
-    let engine = engine::for_compiling().map_err(|error| error.to_string())?;
+    let engine =
+        engine::for_compiling(if metered { Fuel::Metered } else { Fuel::Off }).map_err(|error| error.to_string())?;
     let code = engine.precompile_component(&component).map_err(|error| format!("{error:#}"))?;
     std::io::stdout().lock().write_all(&code).map_err(|error| error.to_string())
 }

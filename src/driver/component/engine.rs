@@ -7,8 +7,7 @@ use std::time::Duration;
 use wasmparser::WasmFeatures;
 use wasmtime::{Enabled, Engine, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails};
 
-use super::limits::{INSTANCES, MEMORIES, TABLES};
-use crate::config;
+use crate::config::Config;
 use crate::model::Invalid;
 
 /// What a slot of the pool keeps of a memory after a call, in bytes: it is overwritten with zeros, only where it was
@@ -55,11 +54,24 @@ pub(super) const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::RELAXED_SIMD)
     .union(WasmFeatures::COMPONENT_MODEL);
 
+/// The stack that the host has besides the guest's, in bytes.
+const HOST_STACK: usize = 3 << 19;
+
+/// Whether components burn fuel. That is a matter of their machine code, so those that do have an engine of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fuel {
+    /// They do, and are two to three times as slow.
+    Metered,
+    /// They do not.
+    Off,
+}
+
 /// What every engine here has in common.
-fn settings() -> wasmtime::Config {
+fn settings(fuel: Fuel) -> wasmtime::Config {
     let mut settings = wasmtime::Config::new();
     settings
         .epoch_interruption(true)
+        .consume_fuel(fuel == Fuel::Metered)
         .cranelift_opt_level(OptLevel::Speed)
         // Names of functions are enough for a log line; reading DWARF would keep it in memory.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
@@ -71,7 +83,13 @@ fn settings() -> wasmtime::Config {
 }
 
 /// An engine whose instances come from a pool, or from fresh mappings where the machine has no room for a pool.
-pub(super) fn start(config: &config::Component) -> Result<Engine, StartError> {
+pub(super) fn start(config: &Config, fuel: Fuel) -> Result<Engine, StartError> {
+    let settings = || {
+        let stack = config.component.stack_bytes;
+        let mut settings = settings(fuel);
+        settings.max_wasm_stack(stack).async_stack_size(stack.saturating_add(HOST_STACK));
+        settings
+    };
     let pooled = Engine::new(settings().allocation_strategy(pool(config)));
     let engine = pooled.or_else(|reason| {
         tracing::warn!("no pool of component instances, calls will be slower: {reason:#}");
@@ -82,24 +100,28 @@ pub(super) fn start(config: &config::Component) -> Result<Engine, StartError> {
 }
 
 /// An engine that only compiles, for the same machine code as every other here.
-pub(super) fn for_compiling() -> Result<Engine, StartError> {
-    Engine::new(&settings()).map_err(|error| StartError::Engine(format!("{error:#}")))
+pub(super) fn for_compiling(fuel: Fuel) -> Result<Engine, StartError> {
+    Engine::new(&settings(fuel)).map_err(|error| StartError::Engine(format!("{error:#}")))
 }
 
 /// Room for as many calls as may run at one time, each as large as it may be: then no call can find the pool empty.
 /// Nearly all of it is address space that is never touched.
-fn pool(config: &config::Component) -> PoolingAllocationConfig {
-    let slots = |each: usize| u32::try_from(config.concurrency.saturating_mul(each)).unwrap_or(u32::MAX);
-    let page = 1 << 16;
+fn pool(config: &Config) -> PoolingAllocationConfig {
+    let component = &config.component;
+    let slots = |each: usize| u32::try_from(component.concurrency.saturating_mul(each)).unwrap_or(u32::MAX);
+    let maximum = config.driver_maximum();
+    let most =
+        |bound: Option<u64>, default: usize| bound.map_or(default, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    let tables = most(maximum.tables, component.tables);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots(1))
-        .total_core_instances(slots(INSTANCES))
-        .total_memories(slots(MEMORIES))
-        .total_tables(slots(TABLES))
+        .total_core_instances(slots(most(maximum.instances, component.instances)))
+        .total_memories(slots(component.memories))
+        .total_tables(slots(tables))
         .total_stacks(slots(1))
-        .max_memory_size(config.memory_bytes.next_multiple_of(page))
-        .max_tables_per_module(u32::try_from(TABLES).unwrap_or(u32::MAX))
-        .table_elements(config.table_elements)
+        .max_memory_size(most(maximum.memory_bytes, component.memory_bytes).next_multiple_of(1 << 16))
+        .max_tables_per_module(u32::try_from(tables).unwrap_or(u32::MAX))
+        .table_elements(most(maximum.table_elements, component.table_elements))
         .linear_memory_keep_resident(KEPT_MEMORY)
         .table_keep_resident(KEPT_TABLE)
         .async_stack_keep_resident(KEPT_STACK)

@@ -1,33 +1,29 @@
-//! The host of components: one engine, one linker, and the compiled components.
+//! The host of components: admits them, makes them ready, and lets calls run when it is their turn.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
-use wasmtime::Engine;
-use wasmtime::component::Linker;
+use tokio::sync::OnceCell;
 
 use super::admission::{Inspection, Refused, inspect};
-use super::artifacts::{self, Artifacts};
 use super::border::{Border, Resolver, SystemResolver};
-use super::cache::Cache;
-use super::call;
-use super::compiled::{Compiled, linker};
-use super::compiler::Compiler;
-use super::engine::{self, StartError, Ticker};
-use super::limits::Limits;
-use super::state::State;
+use super::breakers::Breakers;
+use super::call::{self, Call};
+use super::compiled::Compiled;
+use super::engine::{Fuel, StartError};
+use super::limits::{Limits, Ranges};
+use super::machine::{Compilers, Machine, off_thread};
+use super::threads::Threads;
+use super::turns::Turns;
+use super::watch::Watch;
 use crate::blob::{self, SharedBlobs};
 use crate::config::Config;
 use crate::driver::{Failure, Request};
-use crate::model::{Digest, DriverResult, Grant, SCRATCH};
+use crate::metrics::Metrics;
+use crate::model::{BreakerView, Digest, DriverLimits, DriverResult, Grant, SCRATCH};
 
-/// Components compiled at one time. One large component takes some hundred MiB and all processors meanwhile; the second
-/// place is for a small one that should not wait for it.
-const COMPILERS: usize = 2;
 /// Where compiled components are, below the data folder.
 const COMPILED: &str = "compiled";
 
@@ -38,17 +34,25 @@ pub struct ComponentHost {
 }
 
 struct Inner {
-    engine: Engine,
-    linker: Linker<State>,
+    config: Config,
     blobs: SharedBlobs,
-    limits: Limits,
-    cache: Cache,
-    calls: Semaphore,
-    compilers: Semaphore,
-    compiler: Compiler,
-    artifacts: Option<Artifacts>,
+    ranges: Ranges,
     border: Arc<Border>,
-    _ticker: Ticker,
+    turns: Turns,
+    threads: Threads,
+    breakers: Breakers,
+    compilers: Arc<Compilers>,
+    plain: Arc<Machine>,
+    /// Started for the first driver whose fuel is limited.
+    metered: OnceCell<Arc<Machine>>,
+    folder: Option<PathBuf>,
+}
+
+/// What a driver may use and reach. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub limits: Arc<Limits>,
+    pub grant: Arc<Grant>,
 }
 
 /// Why a component cannot be had.
@@ -68,6 +72,9 @@ pub enum LoadError {
         /// Why.
         reason: Refused,
     },
+    /// There is no engine that meters fuel.
+    #[error("fuel cannot be metered: {0}")]
+    Metering(String),
     /// The process is about to end.
     #[error("the host stops")]
     Stopping,
@@ -75,7 +82,7 @@ pub enum LoadError {
 
 impl fmt::Debug for ComponentHost {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("ComponentHost").field("limits", &self.inner.limits).finish_non_exhaustive()
+        formatter.debug_struct("ComponentHost").field("ranges", &self.inner.ranges).finish_non_exhaustive()
     }
 }
 
@@ -84,8 +91,8 @@ impl ComponentHost {
     ///
     /// # Errors
     /// [`StartError`] if the machine does not suit wasmtime.
-    pub fn new(config: &Config, blobs: SharedBlobs) -> Result<Self, StartError> {
-        Self::start(config, blobs, None, Arc::new(SystemResolver))
+    pub fn new(config: &Config, blobs: SharedBlobs, metrics: &Arc<Metrics>) -> Result<Self, StartError> {
+        Self::with_resolver(config, blobs, metrics, None, Arc::new(SystemResolver))
     }
 
     /// The same with a data folder: below it is what it compiled, so that the next start compiles nothing, and the scratch
@@ -93,8 +100,13 @@ impl ComponentHost {
     ///
     /// # Errors
     /// [`StartError`] if the machine does not suit wasmtime or the folder cannot be used.
-    pub fn with_data(config: &Config, blobs: SharedBlobs, data: &Path) -> Result<Self, StartError> {
-        Self::start(config, blobs, Some(data), Arc::new(SystemResolver))
+    pub fn with_data(
+        config: &Config,
+        blobs: SharedBlobs,
+        metrics: &Arc<Metrics>,
+        data: &Path,
+    ) -> Result<Self, StartError> {
+        Self::with_resolver(config, blobs, metrics, Some(data), Arc::new(SystemResolver))
     }
 
     /// The same, with another resolver of the names that components connect to.
@@ -104,55 +116,47 @@ impl ComponentHost {
     pub fn with_resolver(
         config: &Config,
         blobs: SharedBlobs,
+        metrics: &Arc<Metrics>,
         data: Option<&Path>,
         resolver: Arc<dyn Resolver>,
     ) -> Result<Self, StartError> {
-        Self::start(config, blobs, data, resolver)
-    }
-
-    fn start(
-        config: &Config,
-        blobs: SharedBlobs,
-        data: Option<&Path>,
-        resolver: Arc<dyn Resolver>,
-    ) -> Result<Self, StartError> {
-        let engine = engine::start(&config.component)?;
-        let linker = linker(&engine).map_err(|error| StartError::Engine(format!("{error:#}")))?;
-        let ticker = Ticker::start(&engine, Duration::from_millis(config.component.tick_ms.max(1)))?;
-        let open = |folder| Artifacts::open(folder, &engine, config.component.artifacts);
-        let compiled = data.map(|data| data.join(COMPILED));
-        let artifacts = compiled.as_deref().map(open).transpose().map_err(StartError::Artifacts)?;
-        let border = Border::new(&config.capabilities, resolver, data.map(|data| data.join(SCRATCH)))?;
+        let compilers = Compilers::new(config);
+        let folder = data.map(|data| data.join(COMPILED));
+        let plain = Arc::new(Machine::start(config, Fuel::Off, Arc::clone(&compilers), folder.as_deref())?);
         let inner = Inner {
-            compiler: Compiler::new(&config.component),
-            artifacts,
-            border,
-            engine,
-            linker,
+            plain,
+            metered: OnceCell::new(),
+            ranges: Ranges::from(config),
+            border: Border::new(&config.capabilities, resolver, data.map(|data| data.join(SCRATCH)))?,
+            turns: Turns::new(&config.component, metrics),
+            threads: Threads::new(config.component.threads),
+            breakers: Breakers::new(&config.component, metrics),
+            folder,
+            config: config.clone(),
+            compilers,
             blobs,
-            limits: Limits::from(config),
-            cache: Cache::new(config.component.cache),
-            calls: Semaphore::new(config.component.concurrency.clamp(1, Semaphore::MAX_PERMITS)),
-            compilers: Semaphore::new(COMPILERS),
-            _ticker: ticker,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Whether `bytes` are a component that can run here: inspects, compiles and links it, and keeps it for the first
-    /// call. It stores nothing; the one who asks puts the bytes into the blobs.
+    /// Whether `bytes` are a component that can run here within the bounds of a driver with these of its own: inspects,
+    /// compiles and links it, and keeps it for the first call. It stores nothing; the one who asks puts the bytes into the
+    /// blobs.
     ///
     /// # Errors
     /// [`Refused`], with what to do about it.
-    pub async fn admit(&self, bytes: Bytes) -> Result<Inspection, Refused> {
+    pub async fn admit(&self, bytes: Bytes, own: &DriverLimits) -> Result<Inspection, Refused> {
         let upload = bytes.clone();
         let inspection = off_thread(move || inspect(&upload)).await?;
-        let slot = self.inner.cache.slot(&inspection.digest);
+        let limits = self.inner.ranges.of(own);
+        let machine = self.inner.machine(&limits).await.map_err(|error| Refused::CompilerBroken(error.to_string()))?;
+        let slot = machine.slot(&inspection.digest);
         if !slot.initialized() {
-            let compiled = self.compile(inspection.digest.clone(), bytes).await?;
+            let compiled = machine.compile(inspection.digest.clone(), bytes).await?;
             // It is there already if a call of the same component was faster.
             let _ = slot.set(compiled);
         }
+        slot.get().map_or(Ok(()), |compiled| compiled.fits(&limits))?;
         Ok(inspection)
     }
 
@@ -161,7 +165,7 @@ impl ComponentHost {
     /// # Errors
     /// [`LoadError`] if there is no such component or it cannot run here.
     pub async fn load(&self, digest: &Digest) -> Result<(), LoadError> {
-        self.compiled(digest).await.map(drop)
+        self.compiled(&self.inner.plain, digest).await.map(drop)
     }
 
     /// The folder of the scratch folders of runs; none if everything is in memory.
@@ -169,75 +173,89 @@ impl ComponentHost {
         self.inner.border.scratch()
     }
 
-    /// Calls a component once. Compiling it and waiting for one's turn do not count as time of the call.
-    pub(super) async fn call(
-        &self,
-        digest: &Digest,
-        grant: Arc<Grant>,
-        request: &Request,
-    ) -> Result<DriverResult, Failure> {
-        let compiled = self.compiled(digest).await?;
-        let _turn = self.inner.calls.acquire().await.map_err(|_| LoadError::Stopping)?;
-        let granted = self.inner.border.grant(grant, request).await?;
-        call::call(&self.inner.engine, &compiled, request, granted, &self.inner.limits).await
+    /// Whether a component can begin within the bounds of a driver with these of its own; makes it ready as well.
+    ///
+    /// # Errors
+    /// [`LoadError`] if there is no such component or it cannot.
+    pub async fn fits(&self, digest: &Digest, own: &DriverLimits) -> Result<(), LoadError> {
+        let limits = self.inner.ranges.of(own);
+        let machine = self.inner.machine(&limits).await?;
+        let compiled = self.compiled(&machine, digest).await?;
+        compiled.fits(&limits).map_err(|reason| LoadError::Refused { digest: digest.clone(), reason })
     }
 
-    async fn compiled(&self, digest: &Digest) -> Result<Compiled, LoadError> {
-        let slot = self.inner.cache.slot(digest);
+    /// The breaker of the driver `name` on this node, if calls of it have ended in harm; the most serious if it has several
+    /// components.
+    #[must_use]
+    pub fn breaker(&self, name: &str) -> Option<BreakerView> {
+        self.inner.breakers.view(name)
+    }
+
+    /// Forgets how the calls of the driver `name` ended.
+    pub(crate) fn forget(&self, name: &str) {
+        self.inner.breakers.forget(name);
+    }
+
+    /// The bounds of a driver with these of its own.
+    pub(super) fn limits(&self, own: &DriverLimits) -> Limits {
+        self.inner.ranges.of(own)
+    }
+
+    /// Calls a component of the driver `name` once. Compiling it and waiting for one's turn do not count as time of the
+    /// call.
+    pub(super) async fn call(
+        &self,
+        name: &str,
+        digest: &Digest,
+        request: Request,
+        terms: Terms,
+    ) -> Result<DriverResult, Failure> {
+        let Terms { limits, grant } = terms;
+        let machine = self.inner.machine(&limits).await?;
+        let compiled = self.compiled(&machine, digest).await?;
+        let turn = self.inner.turns.take().await?;
+        let pass = self.inner.breakers.ask(name, digest)?;
+        let granted = self.inner.border.grant(grant, &request).await?;
+        let (engine, watch) = (machine.engine().clone(), Watch::new());
+        let call = Call { engine, compiled, request, granted, limits, watch: watch.clone(), turn };
+        let outcome = self.inner.threads.run(&watch, call::call(call)).await?;
+        pass.note(&outcome);
+        outcome
+    }
+
+    async fn compiled(&self, machine: &Arc<Machine>, digest: &Digest) -> Result<Compiled, LoadError> {
+        let slot = machine.slot(digest);
         if let Some(compiled) = slot.get() {
             return Ok(compiled.clone());
         }
         // A task of its own, so that the work is not lost when the one who asked first goes away.
-        let (host, digest) = (self.clone(), digest.clone());
-        let task = tokio::spawn(async move { slot.get_or_try_init(|| host.fetch(&digest)).await.cloned() });
+        let (inner, machine, digest) = (Arc::clone(&self.inner), Arc::clone(machine), digest.clone());
+        let task = tokio::spawn(async move { slot.get_or_try_init(|| inner.fetch(&machine, &digest)).await.cloned() });
         task.await.unwrap_or(Err(LoadError::Stopping))
-    }
-
-    async fn fetch(&self, digest: &Digest) -> Result<Compiled, LoadError> {
-        let bytes = self.inner.blobs.get(digest).await?.ok_or_else(|| LoadError::Absent(digest.clone()))?;
-        self.compile(digest.clone(), bytes)
-            .await
-            .map_err(|reason| LoadError::Refused { digest: digest.clone(), reason })
-    }
-
-    /// Loads what was compiled before, or compiles, on a thread that may be blocked and when it is its turn.
-    async fn compile(&self, digest: Digest, bytes: Bytes) -> Result<Compiled, Refused> {
-        let _turn = self.inner.compilers.acquire().await.map_err(|_| Refused::Interrupted)?;
-        let inner = Arc::clone(&self.inner);
-        off_thread(move || inner.component(&digest, &bytes)).await
     }
 }
 
 impl Inner {
-    fn component(&self, digest: &Digest, bytes: &Bytes) -> Result<Compiled, Refused> {
-        if let Some(found) = self.artifacts.as_ref().and_then(|artifacts| artifacts.load(&self.engine, digest)) {
-            return Compiled::link(&found, &self.linker);
+    /// The machine that can keep these bounds.
+    async fn machine(&self, limits: &Limits) -> Result<Arc<Machine>, LoadError> {
+        if limits.fuel.is_none() {
+            return Ok(Arc::clone(&self.plain));
         }
-        let code = self.compiler.compile(&self.engine, bytes)?;
-        let kept = self.artifacts.as_ref().and_then(|artifacts| {
-            let kept = artifacts.keep(digest, &code);
-            kept.inspect_err(|error| tracing::warn!(%digest, %error, "a compiled component cannot be kept")).ok()?;
-            // From the file it takes memory only where it is used.
-            artifacts.load(&self.engine, digest)
-        });
-        let component = match kept {
-            Some(component) => component,
-            None => {
-                artifacts::load(&self.engine, &code).map_err(|error| Refused::NotCompilable(format!("{error:#}")))?
-            }
+        let start = || async {
+            let (config, compilers) = (self.config.clone(), Arc::clone(&self.compilers));
+            let folder = self.folder.as_ref().map(|folder| folder.join("metered"));
+            let start = move || Machine::start(&config, Fuel::Metered, compilers, folder.as_deref());
+            let started = tokio::task::spawn_blocking(start).await.map_err(|_| LoadError::Stopping)?;
+            started.map(Arc::new).map_err(|error| LoadError::Metering(error.to_string()))
         };
-        Compiled::link(&component, &self.linker)
+        self.metered.get_or_try_init(start).await.cloned()
     }
-}
 
-/// Does long work on a thread that may be blocked. A panic in the compiler refuses the one component that caused it.
-async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
-) -> Result<T, Refused> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        let panicked = || Refused::NotCompilable(format!("the compiler failed: {error}"));
-        Err(if error.is_panic() { panicked() } else { Refused::Interrupted })
-    })
+    async fn fetch(&self, machine: &Arc<Machine>, digest: &Digest) -> Result<Compiled, LoadError> {
+        let bytes = self.blobs.get(digest).await?.ok_or_else(|| LoadError::Absent(digest.clone()))?;
+        let compiled = machine.compile(digest.clone(), bytes).await;
+        compiled.map_err(|reason| LoadError::Refused { digest: digest.clone(), reason })
+    }
 }
 
 impl From<LoadError> for Failure {
@@ -247,9 +265,10 @@ impl From<LoadError> for Failure {
             LoadError::Blobs(blob::Error::Unavailable(_))
             | LoadError::Refused { reason: Refused::Interrupted | Refused::CompilerBroken(_), .. }
             | LoadError::Stopping => Self::Retryable(text),
-            LoadError::Absent(_) | LoadError::Refused { .. } | LoadError::Blobs(blob::Error::Damaged { .. }) => {
-                Self::NotCallable(text)
-            }
+            LoadError::Absent(_)
+            | LoadError::Refused { .. }
+            | LoadError::Metering(_)
+            | LoadError::Blobs(blob::Error::Damaged { .. } | blob::Error::ReadOnly(_)) => Self::NotCallable(text),
         }
     }
 }

@@ -1,128 +1,92 @@
-//! What one call may use, taken from the configuration once.
+//! What one call may use: the bounds of its driver, in the types that the host works with.
 
 use std::fmt;
 use std::time::Duration;
 
-use wasmtime::ResourceLimiter;
-
 use crate::config::Config;
+use crate::model::DriverLimits;
 
-/// Core instances of one call. A component of componentize-py has a few dozen.
-pub(super) const INSTANCES: usize = 128;
-/// Tables of one call.
-pub(super) const TABLES: usize = 64;
-/// Linear memories of one call. Toolchains make one; a composition has one for each part.
-pub(super) const MEMORIES: usize = 8;
-/// Handles to host resources, and entries of the table behind them, that one call may hold at a time.
-pub(super) const HANDLES: usize = 10_000;
-/// Random bytes that one host call may ask for.
-pub(super) const RANDOM_BYTES: u64 = 1 << 20;
+/// Longer than any call: a clock cannot count much further.
+const FOR_EVER: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// The bounds of one call.
 #[derive(Debug, Clone)]
 pub(super) struct Limits {
     /// Linear memory, all memories of the call together.
     pub memory_bytes: usize,
+    /// Linear memories.
+    pub memories: usize,
+    /// Tables.
+    pub tables: usize,
     /// Table elements, all tables of the call together.
     pub table_elements: usize,
+    /// Core instances.
+    pub instances: usize,
+    /// Handles to host resources, and entries of the table behind them.
+    pub handles: usize,
     /// Wall-clock time.
     pub wall_time: Duration,
+    /// Processor time.
+    pub cpu_time: Duration,
+    /// Fuel, if it is metered.
+    pub fuel: Option<u64>,
     /// Bytes that one host call may copy out of the guest.
     pub hostcall_bytes: usize,
+    /// Random bytes that one host call may ask for.
+    pub random_bytes: u64,
     /// Bytes of a result.
     pub result_bytes: usize,
     /// Bytes of a log line.
     pub line_bytes: usize,
     /// Log lines of one call.
     pub lines: usize,
+    /// Bytes of all log lines of one call.
+    pub log_bytes: usize,
 }
 
-impl From<&Config> for Limits {
+/// Makes the bounds of calls: what is configured for all drivers, and the most that each may have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ranges {
+    default: DriverLimits,
+    maximum: DriverLimits,
+    memories: usize,
+    line_bytes: usize,
+}
+
+impl From<&Config> for Ranges {
     fn from(config: &Config) -> Self {
         Self {
-            memory_bytes: config.component.memory_bytes,
-            table_elements: config.component.table_elements,
-            wall_time: config.wall_time(),
-            hostcall_bytes: config.component.hostcall_bytes,
-            result_bytes: config.engine.result_bytes,
+            default: config.driver_defaults(),
+            maximum: config.driver_maximum(),
+            memories: config.component.memories,
             line_bytes: config.log.line_bytes,
-            lines: config.log.lines_per_call,
         }
     }
 }
 
-/// Keeps count of what one call has taken, and remembers the first thing it was denied.
-#[derive(Debug)]
-pub(super) struct Budget {
-    memory: Account,
-    tables: Account,
-    denied: Option<String>,
-}
-
-/// One thing that is counted.
-#[derive(Debug)]
-struct Account {
-    taken: usize,
-    limit: usize,
-}
-
-impl Budget {
-    pub(super) fn new(limits: &Limits) -> Self {
-        Self {
-            memory: Account { taken: 0, limit: limits.memory_bytes },
-            tables: Account { taken: 0, limit: limits.table_elements },
-            denied: None,
+impl Ranges {
+    /// The bounds of the calls of a driver with these of its own.
+    pub(super) fn of(&self, own: &DriverLimits) -> Limits {
+        let holds = own.over(&self.default, &self.maximum);
+        let number = |bound: Option<u64>| usize::try_from(bound.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        let time = |ms: Option<u64>| Duration::from_millis(ms.unwrap_or(u64::MAX)).min(FOR_EVER);
+        Limits {
+            memory_bytes: number(holds.memory_bytes),
+            memories: self.memories,
+            tables: number(holds.tables),
+            table_elements: number(holds.table_elements),
+            instances: number(holds.instances),
+            handles: number(holds.handles),
+            wall_time: time(holds.wall_time_ms),
+            cpu_time: time(holds.cpu_time_ms),
+            fuel: holds.fuel,
+            hostcall_bytes: number(holds.hostcall_bytes),
+            random_bytes: holds.random_bytes.unwrap_or(u64::MAX),
+            result_bytes: number(holds.result_bytes),
+            line_bytes: self.line_bytes,
+            lines: number(holds.log_lines),
+            log_bytes: number(holds.log_bytes),
         }
-    }
-
-    /// What the guest was denied first. It may have got along without; only a trap after it is blamed on it.
-    pub(super) fn denied(&self) -> Option<&str> {
-        self.denied.as_deref()
-    }
-}
-
-impl Account {
-    /// Takes what growth from `current` to `desired` needs. What is beyond the `maximum` is granted without being
-    /// counted, because wasmtime refuses it next: there is no reliable way to give back what was counted in vain.
-    fn take(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
-        let wanted = self.taken.saturating_add(desired.saturating_sub(current));
-        if wanted > self.limit {
-            return false;
-        }
-        if maximum.is_none_or(|maximum| desired <= maximum) {
-            self.taken = wanted;
-        }
-        true
-    }
-}
-
-impl ResourceLimiter for Budget {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let granted = self.memory.take(current, desired, maximum);
-        if !granted {
-            self.denied.get_or_insert_with(|| format!("memory: wanted more than {}", Bytes(self.memory.limit)));
-        }
-        Ok(granted)
-    }
-
-    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let granted = self.tables.take(current, desired, maximum);
-        if !granted {
-            self.denied.get_or_insert_with(|| format!("tables: wanted more than {} elements", self.tables.limit));
-        }
-        Ok(granted)
-    }
-
-    fn instances(&self) -> usize {
-        INSTANCES
-    }
-
-    fn tables(&self) -> usize {
-        TABLES
-    }
-
-    fn memories(&self) -> usize {
-        MEMORIES
     }
 }
 

@@ -5,14 +5,13 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use super::border::Secrets;
-use super::limits::Limits;
+use super::limits::{Bytes, Limits};
 use crate::driver::{Level, Line, LogSink};
 
 /// How much a guest may write to a stream before it must ask again.
@@ -25,13 +24,18 @@ pub(super) struct Output {
     secrets: Arc<Secrets>,
     line_bytes: usize,
     lines: usize,
+    bytes: usize,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Lines written so far; one more than may be when the rest is being dropped.
+    /// Lines written so far.
     written: usize,
+    /// Bytes of them.
+    bytes: usize,
+    /// The rest is being dropped, and that was said.
+    full: bool,
     /// Lines for which the sink had no room yet.
     waiting: VecDeque<Line>,
     /// The beginning of a line of standard output.
@@ -52,7 +56,8 @@ pub(super) struct Stream {
 impl Output {
     pub(super) fn new(sink: LogSink, limits: &Limits, secrets: Arc<Secrets>) -> Arc<Self> {
         let state = Mutex::new(State::default());
-        Arc::new(Self { sink, secrets, line_bytes: limits.line_bytes, lines: limits.lines, state })
+        let Limits { line_bytes, lines, log_bytes: bytes, .. } = *limits;
+        Arc::new(Self { sink, secrets, line_bytes, lines, bytes, state })
     }
 
     /// The guest's standard output.
@@ -131,27 +136,37 @@ impl Output {
         }
     }
 
-    /// Adds a line to those that wait, unless the guest has written too many.
+    /// Adds a line to those that wait, unless the guest has written too much.
     fn add(&self, state: &mut State, level: Level, text: &str) {
-        if state.written > self.lines {
+        if state.full {
+            return;
+        }
+        let message = self.cleaned(text);
+        let bytes = state.bytes.saturating_add(message.len());
+        if let Some(bound) = self.passed(state.written, bytes) {
+            state.full = true;
+            let message = format!("truncated: the driver wrote more than {bound} in one call");
+            state.waiting.push_back(Line { level: Level::Warn, message, at: Timestamp::now() });
             return;
         }
         state.written += 1;
-        let line = if state.written > self.lines {
-            let message = format!("the rest is dropped: the driver wrote more than {} lines in one call", self.lines);
-            Line { level: Level::Warn, message, at: Timestamp::now() }
-        } else {
-            Line { level, message: self.cleaned(text), at: Timestamp::now() }
-        };
-        state.waiting.push_back(line);
+        state.bytes = bytes;
+        state.waiting.push_back(Line { level, message, at: Timestamp::now() });
+    }
+
+    /// The bound that one more line would pass, if it passes one.
+    fn passed(&self, written: usize, bytes: usize) -> Option<String> {
+        if written >= self.lines {
+            return Some(format!("{} lines", self.lines));
+        }
+        (bytes > self.bytes).then(|| format!("{} of log lines", Bytes(self.bytes)))
     }
 
     /// The text as it may stand in a log: cleaned, and without values of secrets.
     fn cleaned(&self, text: &str) -> String {
         // Before it is cut, so that no value is cut through, unless the line was too long for the buffer already.
         let cut = text.len() >= self.line_bytes;
-        let most = text.floor_char_boundary(self.line_bytes.saturating_mul(2));
-        let text = cleaned(text.get(..most).unwrap_or_default());
+        let text = cleaned(text, self.line_bytes.saturating_mul(2));
         let text = if cut { self.secrets.redacted_cut(text) } else { self.secrets.redacted(text) };
         shortened(text, self.line_bytes)
     }
@@ -205,7 +220,7 @@ impl Pollable for Stream {
 }
 
 impl OutputStream for Stream {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+    fn write(&mut self, bytes: bytes::Bytes) -> StreamResult<()> {
         self.output.write(self.level, &bytes);
         Ok(())
     }
@@ -226,9 +241,9 @@ fn says_something(line: &str) -> bool {
     !(text.is_empty() || text.starts_with("at ") || text.starts_with("note: run with `RUST_BACKTRACE"))
 }
 
-/// The text without terminal escapes and control characters other than tabs.
-fn cleaned(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
+/// The text without terminal escapes and control characters other than tabs, and no longer than `limit` bytes.
+pub(crate) fn cleaned(text: &str, limit: usize) -> String {
+    let mut clean = String::with_capacity(text.len().min(limit));
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
         if character == '\u{1b}' && characters.next_if_eq(&'[').is_some() {

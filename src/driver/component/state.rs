@@ -8,8 +8,10 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::bindings::conveyor::driver::host_log;
 use super::border::{Egress, Granted, Places};
-use super::limits::{Budget, HANDLES, Limits, RANDOM_BYTES};
+use super::budget::Budget;
+use super::limits::Limits;
 use super::output::Output;
+use super::watch::Watch;
 use crate::driver::{Failure, Level};
 
 /// Bytes that the fields of one head may take in memory.
@@ -27,21 +29,27 @@ pub(super) struct State {
     pub(super) places: Places,
     granted: Arc<Granted>,
     pub(super) output: Arc<Output>,
+    random_bytes: u64,
     pub(super) budget: Budget,
+    pub(super) watch: Watch,
 }
 
 impl State {
-    pub(super) fn new(output: Arc<Output>, limits: &Limits, granted: Arc<Granted>) -> Result<Self, Failure> {
+    /// Opens the folders that were granted, because the call must not begin without them.
+    pub(super) fn new(
+        output: Arc<Output>,
+        limits: &Limits,
+        granted: Arc<Granted>,
+        watch: Watch,
+    ) -> Result<Self, Failure> {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(HANDLES);
-        // Folders are opened first, because the call must not begin without them.
-        let wasi = granted.has_folders().then(|| wasi(&output, &granted)).transpose()?;
+        table.set_max_capacity(limits.handles);
+        let (random_bytes, budget) = (limits.random_bytes, Budget::new(limits));
+        let wasi = granted.has_folders().then(|| wasi(&output, &granted, random_bytes)).transpose()?;
         let (egress, http, places) = (None, http(), Places::default());
-        Ok(Self { wasi, egress, http, table, places, granted, output, budget: Budget::new(limits) })
+        Ok(Self { wasi, egress, http, table, places, granted, output, random_bytes, budget, watch })
     }
-}
 
-impl State {
     /// What the call may reach.
     pub(super) fn granted(&self) -> &Granted {
         &self.granted
@@ -51,7 +59,8 @@ impl State {
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         // Without folders there is nothing that could fail.
-        let ctx = self.wasi.get_or_insert_with(|| wasi(&self.output, &self.granted).unwrap_or_default());
+        let make = || wasi(&self.output, &self.granted, self.random_bytes).unwrap_or_default();
+        let ctx = self.wasi.get_or_insert_with(make);
         WasiCtxView { ctx, table: &mut self.table }
     }
 }
@@ -76,7 +85,7 @@ impl host_log::Host for State {
 }
 
 /// Clocks, random numbers, two streams that end in the log of the run, and what was granted.
-fn wasi(output: &Arc<Output>, granted: &Granted) -> Result<WasiCtx, Failure> {
+fn wasi(output: &Arc<Output>, granted: &Granted, random_bytes: u64) -> Result<WasiCtx, Failure> {
     let mut builder = WasiCtx::builder();
     builder
         .stdout(output.stdout())
@@ -84,7 +93,7 @@ fn wasi(output: &Arc<Output>, granted: &Granted) -> Result<WasiCtx, Failure> {
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false)
-        .max_random_size(RANDOM_BYTES);
+        .max_random_size(random_bytes);
     granted.furnish(&mut builder)?;
     Ok(builder.build())
 }

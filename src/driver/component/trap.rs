@@ -3,7 +3,8 @@
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::limits::{Budget, Bytes, HANDLES, Limits};
+use super::budget::Budget;
+use super::limits::{Bytes, Limits};
 use super::output::Output;
 use crate::driver::Failure;
 
@@ -25,7 +26,10 @@ pub(super) fn failure(error: &wasmtime::Error, budget: &Budget, limits: &Limits,
         return Failure::OutOfBudget(format!("host call: wanted to pass more than {limit} at once"));
     }
     if cause.contains("resource table has no free keys") || cause.contains("store handle limit exceeded") {
-        return Failure::OutOfBudget(format!("handles: wanted more than {HANDLES}"));
+        return Failure::OutOfBudget(format!("handles: wanted more than {}", limits.handles));
+    }
+    if let (Some(Trap::OutOfFuel), Some(fuel)) = (error.downcast_ref(), limits.fuel) {
+        return Failure::OutOfBudget(format!("fuel: wanted more than {fuel}"));
     }
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
         return Failure::Retryable(format!("the host has no room for another call: {cause}"));

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::{EnvGrant, FolderGrant, Grant, HttpGrant, SecretGrant};
-use crate::model::usage::{Use, Used, Uses};
+use crate::model::uses::{Use, Used, Uses};
 
 impl Uses {
     /// The least grant that lets all of this happen; what was refused is in it as well if `refused_too`, because the driver

@@ -66,7 +66,7 @@ impl SqliteStore {
             queue: limits.queue,
             group: limits.group,
         };
-        let announcer = Arc::new(Announcer::default());
+        let announcer = Arc::new(Announcer::new(limits.history));
         let recent = Arc::new(Recent::new(limits.recent_bytes));
         let writer = Writer::new(limits.history, announcer.clone(), recent.clone());
         let database = Database::open(&settings, writer)?;

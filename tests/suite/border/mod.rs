@@ -17,7 +17,7 @@ use bytes::Bytes;
 use conveyor::blob::{Blobs as _, MemoryBlobs};
 use conveyor::config::Config;
 use conveyor::driver::component::{ComponentDriver, ComponentHost, Resolver};
-use conveyor::driver::{Failure, Line, LogSink, Reconciler as _, Request, UseLog};
+use conveyor::driver::{Failure, Line, LogSink, Meter, Reconciler as _, Request, UseLog};
 use conveyor::model::{DriverResult, Grant, Resource, RunId, SharedContext, Uses};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ impl Field {
         change(&mut config);
         let (data, blobs) = (tempfile::tempdir().unwrap(), Arc::new(MemoryBlobs::new()));
         let digest = blobs.put(Bytes::from(guest::built("probe"))).await.unwrap();
-        let host = ComponentHost::with_resolver(&config, blobs, Some(data.path()), resolver).unwrap();
+        let host = ComponentHost::with_resolver(&config, blobs, &Arc::default(), Some(data.path()), resolver).unwrap();
         Self { driver: ComponentDriver::new(host, "probe", digest), names, data }
     }
 
@@ -108,6 +108,7 @@ impl Field {
             grant: step,
             uses: uses.clone(),
             log,
+            meter: Meter::default(),
         };
         let result = self.driver.reconcile(request).await;
         let lines = std::iter::from_fn(|| received.try_recv().ok()).collect();

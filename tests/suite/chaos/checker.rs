@@ -250,6 +250,7 @@ mod tests {
             finished_at: Timestamp::UNIX_EPOCH,
             outcome: "succeeded".to_owned(),
             message: String::new(),
+            usage: None,
         };
         twice.runs[0].steps[0].attempts = vec![attempt.clone(), attempt];
         assert_eq!(check(&twice).doubled, 1);

@@ -34,6 +34,7 @@ fn commands_are_understood() {
         "apply -f a.yaml --idempotency-key k",
         "run logs @latest -f --driver d",
         "run watch 0192",
+        "driver exec --name d --resources a,b --nats nats://127.0.0.1:4222 --env A --env B=c --time-out 90s -- make -j 2",
     ] {
         let words = ["conveyor"].into_iter().chain(line.split(' '));
         assert!(Cli::try_parse_from(words).is_ok(), "{line}");
@@ -42,7 +43,7 @@ fn commands_are_understood() {
 
 #[test]
 fn slips_are_usage_errors() {
-    for line in ["", "upp", "apply", "driver push d.wasm --name d", "run list --status done", "up --listen here"] {
+    for line in ["", "upp", "apply", "driver push a b", "run list --status done", "up --listen here"] {
         let words = ["conveyor"].into_iter().chain(line.split_whitespace());
         let error = Cli::try_parse_from(words).map(|_| ()).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");

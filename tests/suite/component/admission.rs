@@ -119,14 +119,14 @@ async fn admission_links_what_was_inspected() {
                 (call $log (i32.const 0) (i32.const 0)) unreachable))"#,
     );
     inspect(&strange).unwrap();
-    let refused = bench.host.admit(strange.into()).await.unwrap_err();
+    let refused = bench.admit(strange.into()).await.unwrap_err();
     assert!(matches!(&refused, Refused::NotLinkable(text) if text.contains("host-log")), "{refused}");
 
     let hollow = r#"(component (instance $empty) (export "conveyor:driver/reconciler@0.1.0" (instance $empty)))"#;
-    let refused = bench.host.admit(wat::parse_str(hollow).unwrap().into()).await.unwrap_err();
+    let refused = bench.admit(wat::parse_str(hollow).unwrap().into()).await.unwrap_err();
     assert!(matches!(&refused, Refused::NotLinkable(text) if text.contains("reconcile")), "{refused}");
 
-    let admitted = bench.host.admit(guest::ok().into()).await.unwrap();
+    let admitted = bench.admit(guest::ok().into()).await.unwrap();
     assert_eq!(admitted.wit_version, "0.1.0");
     bench.serves().await;
     assert_eq!(bench.shelf.gets.load(std::sync::atomic::Ordering::SeqCst), 0, "what was admitted is compiled");
@@ -155,6 +155,6 @@ async fn a_component_of_components_can_be_compiled() {
         (instance $b (instantiate $caller (with "f" (func $a "f"))))
         (instance $empty)
         (export "conveyor:driver/reconciler@0.1.0" (instance $empty)))"#;
-    let refused = Bench::new().host.admit(wat::parse_str(composed).unwrap().into()).await.unwrap_err();
+    let refused = Bench::new().admit(wat::parse_str(composed).unwrap().into()).await.unwrap_err();
     assert!(matches!(&refused, Refused::NotLinkable(text) if text.contains("reconcile")), "{refused}");
 }

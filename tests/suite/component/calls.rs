@@ -37,7 +37,7 @@ async fn data_is_json_or_nothing() {
 async fn a_result_that_is_too_large_is_refused() {
     let bench = Bench::with(|config| config.engine.result_bytes = 1 << 10);
     let failure = bench.failure(guest::answer(&"7".repeat(1_100))).await;
-    assert_eq!(failure, Failure::Permanent("the driver answered 1104 bytes; engine.result_bytes allows 1 KiB".into()));
+    assert_eq!(failure, Failure::Permanent("the driver answered 1104 bytes; result_bytes allows 1 KiB".into()));
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ fn heavy(operations: usize) -> Vec<u8> {
 async fn a_component_is_compiled_by_a_process_of_its_own() {
     Bench::with(apart).serves().await;
     let missing = Bench::with(|config| config.component.compiler = Some("/nowhere/conveyor".into()));
-    let refused = missing.host.admit(guest::ok().into()).await.unwrap_err().to_string();
+    let refused = missing.admit(guest::ok().into()).await.unwrap_err().to_string();
     assert!(refused.starts_with("the compiler of components cannot be started: /nowhere/conveyor"), "{refused}");
 }
 
@@ -51,7 +51,7 @@ async fn a_component_that_takes_too_much_to_compile_ends_the_compiler_and_nothin
             change(config);
         });
         let began = Instant::now();
-        let refused = bench.host.admit(bomb.clone().into()).await.unwrap_err().to_string();
+        let refused = bench.admit(bomb.clone().into()).await.unwrap_err().to_string();
         assert_eq!(refused, format!("the component cannot be compiled here: {expected}"));
         assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
     }
@@ -68,7 +68,8 @@ async fn call(folder: &Path, component: Vec<u8>) -> usize {
 async fn call_with(folder: &Path, component: Vec<u8>, config: &Config) -> Result<usize, String> {
     let shelf = Arc::new(Shelf::default());
     let digest = shelf.put(Bytes::from(component)).await.unwrap();
-    let host = ComponentHost::with_data(config, Arc::clone(&shelf) as _, folder.parent().unwrap()).unwrap();
+    let host =
+        ComponentHost::with_data(config, Arc::clone(&shelf) as _, &Arc::default(), folder.parent().unwrap()).unwrap();
     let driver = ComponentDriver::new(host, "tested", digest);
     driver.reconcile(silent()).await.map_err(|failure| failure.to_string())?;
     Ok(fs::read_dir(folder).unwrap().count())
@@ -115,14 +116,62 @@ async fn what_was_compiled_is_loaded_by_the_next_host_and_only_if_it_is_ours() {
 #[tokio::test]
 async fn no_more_is_kept_than_may_be_and_what_another_engine_made_goes() {
     let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("compiled");
+    fs::create_dir(&folder).unwrap();
     let mut config = Config::default();
     config.component.artifacts = 2;
-    fs::write(temporary.path().join("0123-ffffffffffffffff.cwasm"), b"old").unwrap();
+    fs::write(folder.join("0123-ffffffffffffffff.cwasm"), b"old").unwrap();
     for ms in 1..5 {
-        call_with(temporary.path(), guest::sleep(ms), &config).await.unwrap();
+        call_with(&folder, guest::sleep(ms), &config).await.unwrap();
     }
-    let paths = fs::read_dir(temporary.path()).unwrap().map(|entry| entry.unwrap().path());
+    let paths = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
     let artifacts: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|end| end == "cwasm")).collect();
     assert_eq!(artifacts.len(), 2, "{artifacts:?}");
-    assert!(!temporary.path().join("0123-ffffffffffffffff.cwasm").exists());
+    assert!(!folder.join("0123-ffffffffffffffff.cwasm").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_with_a_hundred_components_compiles_nothing() {
+    let temporary = tempfile::tempdir().unwrap();
+    let shelf = Arc::new(Shelf::default());
+    let mut config = Config::default();
+    config.component.cache = 100;
+    let host = |config: &Config| {
+        ComponentHost::with_data(config, Arc::clone(&shelf) as _, &Arc::default(), temporary.path()).unwrap()
+    };
+    let mut digests = Vec::new();
+    for number in 0..100 {
+        digests.push(shelf.put(guest::answer(&number.to_string()).into()).await.unwrap());
+    }
+    let first = host(&config);
+    for digest in &digests {
+        first.load(digest).await.unwrap();
+    }
+    drop(first);
+    // Whatever had to be compiled could not be.
+    config.component.compiler = Some("/nowhere/conveyor".into());
+    let began = Instant::now();
+    let second = host(&config);
+    for digest in &digests {
+        second.load(digest).await.unwrap();
+    }
+    println!("a start with 100 components took {:?}", began.elapsed());
+    for (number, digest) in digests.into_iter().enumerate() {
+        let answer = ComponentDriver::new(second.clone(), "tested", digest).reconcile(silent()).await.unwrap();
+        assert_eq!(answer.data, number);
+    }
+}
+
+#[tokio::test]
+async fn a_driver_whose_fuel_is_limited_has_machine_code_of_its_own() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut config = Config::default();
+    config.component.compiler = Some(env!("CARGO_BIN_EXE_conveyor").into());
+    config.component.fuel = Some(1_000_000);
+    for _ in 0..2 {
+        call_with(temporary.path(), guest::ok(), &config).await.unwrap();
+        // The second time it is found on the disk.
+        config.component.compiler = Some("/nowhere/conveyor".into());
+    }
+    assert_eq!(fs::read_dir(temporary.path().join("metered")).unwrap().count(), 3);
 }

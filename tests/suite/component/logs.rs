@@ -61,7 +61,7 @@ async fn one_line_says_that_the_rest_is_dropped() {
     let texts = texts(&lines);
     assert_eq!(texts.len(), 4);
     assert_eq!(texts[2].1, "line 00003");
-    assert_eq!(texts[3], (Level::Warn, "the rest is dropped: the driver wrote more than 3 lines in one call"));
+    assert_eq!(texts[3], (Level::Warn, "truncated: the driver wrote more than 3 lines in one call"));
 }
 
 #[tokio::test]

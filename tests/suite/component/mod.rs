@@ -1,10 +1,17 @@
 //! Drivers that are components: what is accepted, what a call answers, and that no guest can harm the host.
 
 mod admission;
+mod attacks;
+mod breaker;
 mod calls;
 mod compiling;
+mod crowd;
 mod hostile;
+mod leak;
+mod limits;
 mod logs;
+mod mutations;
+mod siege;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,9 +20,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use conveyor::blob::{BlobInfo, Blobs, Error, MemoryBlobs};
 use conveyor::config::Config;
-use conveyor::driver::component::{ComponentDriver, ComponentHost};
-use conveyor::driver::{Failure, Line, LogSink, Reconciler, Request, UseLog};
-use conveyor::model::{Digest, DriverResult, Resource, RunId, SharedContext};
+use conveyor::driver::component::{ComponentDriver, ComponentHost, Inspection, Refused};
+use conveyor::driver::{Failure, Line, LogSink, Meter, Reconciler, Request, UseLog};
+use conveyor::metrics::Metrics;
+use conveyor::model::{Digest, DriverLimits, DriverResult, Resource, RunId, SharedContext};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
@@ -51,6 +59,7 @@ impl Blobs for Shelf {
 struct Bench {
     host: ComponentHost,
     shelf: Arc<Shelf>,
+    metrics: Arc<Metrics>,
 }
 
 impl Bench {
@@ -64,8 +73,14 @@ impl Bench {
         config.component.wall_time_ms = 1_000;
         change(&mut config);
         let shelf = Arc::new(Shelf::default());
-        let host = ComponentHost::new(&config, Arc::clone(&shelf) as _).unwrap();
-        Self { host, shelf }
+        let metrics = Arc::new(Metrics::new());
+        let host = ComponentHost::new(&config, Arc::clone(&shelf) as _, &metrics).unwrap();
+        Self { host, shelf, metrics }
+    }
+
+    /// Asks whether a component is accepted as an upload is.
+    async fn admit(&self, component: Bytes) -> Result<Inspection, Refused> {
+        self.host.admit(component, &DriverLimits::default()).await
     }
 
     /// A driver whose component is in the blobs.
@@ -112,6 +127,7 @@ fn request(log: LogSink) -> Request {
         grant: None,
         uses: UseLog::default(),
         log,
+        meter: Meter::default(),
     }
 }
 

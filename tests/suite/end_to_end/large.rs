@@ -222,7 +222,7 @@ async fn components_answer_and_remote_drivers_fetch_large_results() {
     let id = server.submit("one", Some("belt")).await;
     let run = server.finished(&id).await;
     assert_eq!(run.head.status, RunStatus::Failed);
-    let text = format!("the driver answered {} bytes; engine.result_bytes allows 8 MiB", (9 << 20) + 4);
+    let text = format!("the driver answered {} bytes; result_bytes allows 8 MiB", (9 << 20) + 4);
     assert!(run.head.message.contains(&text), "{}", run.head.message);
     let stored = &result(&run, 0).data;
     assert_eq!(stored, &data(3 << 20));

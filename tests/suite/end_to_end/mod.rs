@@ -12,6 +12,7 @@ mod guests;
 mod in_process;
 mod kills;
 mod large;
+mod limits;
 mod lists;
 mod logs;
 mod migrate;

@@ -37,7 +37,7 @@ async fn every_upload_is_a_version_and_people_go_back() {
     assert_eq!(data(&first, 0), "v3");
 
     let versions = conveyor(&server.url, &["driver", "versions", "d", "-o", "json"]).ok().json();
-    let shown: Vec<(u64, &str, &str)> = versions["items"]
+    let shown: Vec<(u64, &str, &str)> = versions
         .as_array()
         .unwrap()
         .iter()

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::support::guest;
 
+mod components;
 mod engines;
 mod groups;
 mod natives;

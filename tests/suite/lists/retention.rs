@@ -11,8 +11,8 @@ use conveyor::config::{self, Config};
 use conveyor::log::{Logs as _, MemoryLogs, NewLine, Query};
 use conveyor::metrics::Metrics;
 use conveyor::model::{
-    Digest, Driver, DriverResult, DriverVersion, Grant, LogLine, Resource, ResourceDefinition, Run, RunId, RunStatus,
-    StepStatus,
+    Digest, Driver, DriverLimits, DriverResult, DriverVersion, Grant, LogLine, Resource, ResourceDefinition, Run,
+    RunId, RunStatus, StepStatus,
 };
 use conveyor::retention::{Error, Parts, Retention};
 use conveyor::store::{List, MemoryStore, SharedStore, SqliteStore, Write, keys, runs};
@@ -255,7 +255,7 @@ async fn versions_that_are_too_many_go_unless_a_run_under_way_began_with_them() 
         let digest = place.blobs.put(Bytes::from(format!("version {number}"))).await.unwrap();
         let version = DriverVersion { version: number, ..version(&digest) };
         let writes = vec![
-            Write::put(keys::driver("d"), serde_json::to_vec(&version.driver("d", Grant::default())).unwrap()),
+            Write::put(keys::driver("d"), serde_json::to_vec(&driver_of(&version)).unwrap()),
             Write::put(keys::driver_version("d", number), serde_json::to_vec(&version).unwrap()),
         ];
         place.store.transact(writes).await.unwrap();
@@ -279,7 +279,11 @@ async fn versions_that_are_too_many_go_unless_a_run_under_way_began_with_them() 
 }
 
 fn driver(digest: &Digest) -> Driver {
-    version(digest).driver("d", Grant::default())
+    driver_of(&version(digest))
+}
+
+fn driver_of(version: &DriverVersion) -> Driver {
+    version.driver("d", DriverLimits::default(), Grant::default())
 }
 
 fn version(digest: &Digest) -> DriverVersion {

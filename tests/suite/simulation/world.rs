@@ -209,7 +209,7 @@ impl World {
     }
 
     fn deliver(&mut self, Report { step, attempt, driver, result }: Report) {
-        self.input(Input::StepReported { step, attempt, driver, result });
+        self.input(Input::StepReported { step, attempt, driver, result, usage: None });
     }
 
     fn leave(&mut self, driver: &str) {

@@ -79,6 +79,11 @@ pub fn driver(imports: &str, parts: &str, body: &str) -> Vec<u8> {
     component(&module(imports, parts, "", body))
 }
 
+/// The same, of a world of `guest.wit`.
+pub fn driver_of(world: &str, imports: &str, parts: &str, body: &str) -> Vec<u8> {
+    component_of(world, &module(imports, parts, "", body))
+}
+
 /// The same, where `special` replaces the `start` of the module or adds exports.
 pub fn driver_with(special: &str, parts: &str, body: &str) -> Vec<u8> {
     component(&module("", parts, special, body))

@@ -6,6 +6,7 @@ pub mod command;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 pub mod guest;
+pub mod hostile;
 pub mod nats;
 pub mod port;
 pub mod remote;

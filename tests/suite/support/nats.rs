@@ -19,7 +19,10 @@ pub struct NatsServer {
     directory: TempDir,
     port: u16,
     process: Option<Child>,
+    /// Of JetStream.
     settings: &'static str,
+    /// Of everything else.
+    more: String,
 }
 
 impl NatsServer {
@@ -28,11 +31,21 @@ impl NatsServer {
         Self::with("")
     }
 
+    /// Starts one with these settings beside those of JetStream.
+    pub fn configured(more: &str) -> Self {
+        Self::started("", more)
+    }
+
     /// Starts one with these settings of JetStream, such as `sync_interval: always`.
     pub fn with(settings: &'static str) -> Self {
+        Self::started(settings, "")
+    }
+
+    fn started(settings: &'static str, more: &str) -> Self {
         for _ in 0..10 {
             // Between the test for a free port and the server's start another process may take it: then another port.
-            let mut server = Self { directory: TempDir::new().unwrap(), port: port::free(), process: None, settings };
+            let (directory, more) = (TempDir::new().unwrap(), more.to_owned());
+            let mut server = Self { directory, port: port::free(), process: None, settings, more };
             if server.run() {
                 return server;
             }
@@ -83,7 +96,7 @@ impl NatsServer {
         let port = self.port.to_string();
         let configuration = self.directory.path().join("nats.conf");
         let folder = self.directory.path().display();
-        let text = format!("jetstream {{\n store_dir: \"{folder}\"\n {}\n}}\n", self.settings);
+        let text = format!("jetstream {{\n store_dir: \"{folder}\"\n {}\n}}\n{}", self.settings, self.more);
         std::fs::write(&configuration, text).unwrap();
         let mut command = Command::new(&binary);
         command.args(["-a", "127.0.0.1", "-p", &port, "-c"]).arg(configuration);

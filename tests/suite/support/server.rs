@@ -209,6 +209,21 @@ impl Server {
         }
     }
 
+    /// The messages in the log of a run, once there are so many: lines are stored a moment after they were sent. `query` is
+    /// what else they must fit, such as `driver=a`.
+    pub async fn logged(&self, run: &str, query: &str, count: usize) -> Vec<Value> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let (_, lines) = self.get(&format!("/logs?runid={run}&{query}")).await;
+            let lines = lines.as_array().unwrap().clone();
+            if lines.len() >= count {
+                return lines;
+            }
+            assert!(Instant::now() < until, "fewer than {count} lines: {lines:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Waits until a counter has reached a value.
     pub async fn counted(&self, name: &str, label: &str, at_least: f64) {
         let until = Instant::now() + PATIENCE;

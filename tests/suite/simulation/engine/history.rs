@@ -160,6 +160,7 @@ pub fn words(events: &[Event], run: &Run) -> String {
         Event::StepFannedOut { step, items, .. } => format!("{} becomes {}", id(step), items.len()),
         Event::StepSettled { step } => format!("{} settled", id(step)),
         Event::AttemptFailed { step, cause, .. } => format!("{} attempt ended: {}", id(step), cause.as_str()),
+        Event::AttemptMeasured { step, .. } => format!("{} measured", id(step)),
         Event::StepSucceeded { step, result, .. } => format!("{} succeeded ({})", id(step), said(result)),
         Event::StepFailed { step, cause, .. } => format!("{} failed: {}", id(step), cause.as_str()),
         Event::StepSkipped { step, .. } => format!("{} skipped", id(step)),

@@ -235,7 +235,10 @@ impl People {
 /// The one host of components, which nobody calls here: it belongs to a catalog.
 fn host() -> ComponentHost {
     static HOST: OnceLock<ComponentHost> = OnceLock::new();
-    HOST.get_or_init(|| ComponentHost::new(&config::Config::default(), Arc::new(MemoryBlobs::new())).unwrap()).clone()
+    HOST.get_or_init(|| {
+        ComponentHost::new(&config::Config::default(), Arc::new(MemoryBlobs::new()), &Arc::default()).unwrap()
+    })
+    .clone()
 }
 
 /// What befalls the world while it is not calm: on every beat each kind of event may happen.
