@@ -16,7 +16,6 @@ use crate::blob::{Blobs as _, MemoryBlobs};
 use crate::config::Config;
 use crate::driver::component::{ComponentDriver, ComponentHost};
 use crate::driver::{LogSink, Meter, Reconciler as _, Request, UseLog};
-use crate::folder;
 use crate::model::{DriverLimits, DriverResult, Grant, Invalid, Resource, RunId, SharedContext};
 
 /// What is tested.
@@ -103,7 +102,7 @@ struct Scratch(PathBuf);
 impl Drop for Scratch {
     fn drop(&mut self) {
         // It may never have been made; what stays is in the system's folder for such things.
-        let _ = folder::remove(&self.0);
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What `apply` reads.
 
 use conveyor::cli::manifest::{Error, Kind, MAX_BYTES, parse};
-use conveyor::model::Pipeline;
+use conveyor::model::{Grant, Pipeline};
 use serde_json::{Value, json};
 
 #[test]
@@ -144,10 +144,15 @@ fn empty_and_overlong_files_are_refused() {
 }
 
 #[test]
-fn the_pipelines_of_the_readme_are_valid() {
-    let mut pipelines = 0;
+fn the_pipelines_and_the_grant_of_the_readme_are_valid() {
+    let (mut pipelines, mut grants) = (0, 0);
     for block in include_str!("../../../README.md").split("```yaml\n").skip(1) {
         let text = block.split("```").next().unwrap();
+        if text.starts_with("http:") {
+            serde_saphyr::from_str::<Grant>(text).unwrap().validate("grant").unwrap();
+            grants += 1;
+            continue;
+        }
         // One block shows the steps alone.
         let head = if text.starts_with("steps:") { "kind: Pipeline\nname: p\nresource: app\n" } else { "" };
         for document in parse(&format!("{head}{text}")).unwrap() {
@@ -159,5 +164,5 @@ fn the_pipelines_of_the_readme_are_valid() {
             }
         }
     }
-    assert_eq!(pipelines, 2);
+    assert_eq!((pipelines, grants), (2, 1));
 }

@@ -173,5 +173,5 @@ async fn a_driver_whose_fuel_is_limited_has_machine_code_of_its_own() {
         // The second time it is found on the disk.
         config.component.compiler = Some("/nowhere/conveyor".into());
     }
-    assert_eq!(fs::read_dir(temporary.path().join("metered")).unwrap().count(), 3);
+    assert_eq!(fs::read_dir(temporary.path().join("compiled/metered")).unwrap().count(), 3);
 }
