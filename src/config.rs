@@ -234,6 +234,11 @@ pub struct Engine {
     pub loaded_bytes: u64,
     /// The most items of one step's matrix. Default 1,000.
     pub fan_out: usize,
+    /// The most bytes of the values that the steps of one run share, all together as JSON. Default 256 KiB: they are one
+    /// value of the store.
+    pub value_bytes: usize,
+    /// The most values that the steps of one run share. Default 1,000.
+    pub value_keys: usize,
 }
 
 impl Default for Engine {
@@ -251,6 +256,8 @@ impl Default for Engine {
             result_bytes: 8 << 20,
             loaded_bytes: 64 << 20,
             fan_out: 1_000,
+            value_bytes: 256 << 10,
+            value_keys: 1_000,
         }
     }
 }
@@ -266,6 +273,8 @@ pub struct Log {
     /// Bytes of all lines that one call of a component may write; then one line says that the rest is dropped. Default
     /// 10 MiB.
     pub bytes_per_call: usize,
+    /// How often a component's progress becomes a line, in ms. Default 250; of what comes more quickly the last is told.
+    pub progress_ms: u64,
     /// Lines that wait between a driver and the log. Default 1,024.
     pub queue: usize,
     /// The most lines that one query answers. Default 100,000.
@@ -285,6 +294,7 @@ impl Default for Log {
             line_bytes: 16 << 10,
             lines_per_call: 10_000,
             bytes_per_call: 10 << 20,
+            progress_ms: 250,
             queue: 1_024,
             query: 100_000,
             grace_ms: 500,

@@ -94,6 +94,7 @@ fn quick() -> OpenApiRouter<State> {
         .routes(routes!(resources::get_version))
         .routes(routes!(runs::list))
         .routes(routes!(runs::get))
+        .routes(routes!(runs::values))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::pause))
         .routes(routes!(runs::resume))

@@ -14,7 +14,7 @@ use super::resources::{AcceptedBody, accepted_body};
 use super::run_query::RunQuery;
 use super::{Items, State};
 use crate::catalog::{Answer, Code, Error, Rerun, RerunFrom, RunView};
-use crate::model::{Digest, RunHead, RunId};
+use crate::model::{Digest, RunHead, RunId, RunValues};
 
 /// The runs, newest first.
 #[utoipa::path(get, path = "/runs", tag = "runs", params(RunQuery),
@@ -56,6 +56,13 @@ pub struct CancelQuery {
     /// Shown in the record.
     #[serde(default)]
     pub reason: String,
+}
+
+/// The values that the steps of a run share.
+#[utoipa::path(get, path = "/runs/{id}/values", tag = "runs", params(("id" = String, Path)),
+    responses((status = 200, body = RunValues), (status = "4XX", body = ErrorBody)))]
+pub async fn values(Shared(state): Shared<State>, Segments(id): Segments<String>) -> Result<Json<RunValues>, ApiError> {
+    Ok(Json(state.catalog.run_values(run_id(&id)?).await?))
 }
 
 /// Ends a run: what is under way is stopped, what has not begun is skipped, `finally` steps still run. A second cancel

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Catalog, Code, Error, Listing, Paging, RunFilter};
-use crate::model::{Pipeline, Run, RunHead, RunId, StepRecord};
+use crate::model::{Pipeline, Run, RunHead, RunId, RunValues, StepRecord};
 use crate::store::index::{self, Walk};
 use crate::store::{self, keys, runs};
 
@@ -42,6 +42,15 @@ impl Catalog {
     pub async fn record(&self, id: RunId) -> Result<Run, Error> {
         let stored = runs::load(self.store.as_ref(), id).await?;
         stored.map(|stored| stored.run).ok_or_else(|| not_found(id))
+    }
+
+    /// The values that the steps of a run share; none are there of a run whose steps share none.
+    pub async fn run_values(&self, id: RunId) -> Result<RunValues, Error> {
+        if self.store.get(&keys::run(id)).await?.is_none() {
+            return Err(not_found(id));
+        }
+        let stored = store::read::<RunValues>(self.store.as_ref(), &keys::run_values(id)).await?;
+        Ok(stored.map(|(values, _)| values).unwrap_or_default())
     }
 
     /// The runs that fit, newest first. A part may hold fewer than `limit`, even none, and still have a cursor: only so

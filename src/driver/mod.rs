@@ -12,6 +12,7 @@ mod registry;
 mod scratch;
 mod unwanted;
 mod uses;
+mod values;
 mod worker;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use native::NativeDriver;
 pub use registry::Manager;
 pub(crate) use registry::Starting;
 pub use uses::UseLog;
+pub use values::{SharedValues, ValueBounds, ValueError};
 
 use recorder::Recorder;
 use worker::Worker;
@@ -70,7 +72,7 @@ pub(crate) async fn work(
     let NativeDriver { name, resources, reconciler } = driver;
     // What is not a component uses no grant.
     let recorder = Recorder::default();
-    Worker { parts, name, resources, reconciler, concurrency, recorder }.run(Some(tried), stop).await;
+    Worker { parts, name, resources, reconciler, concurrency, recorder, store: None }.run(Some(tried), stop).await;
 }
 
 /// Acts on a resource: a component or a plain async closure.
@@ -103,6 +105,8 @@ pub struct Request {
     pub digest: Option<Digest>,
     /// What the step leaves of its driver's grant; all if there is none.
     pub grant: Option<Grant>,
+    /// What the steps of the run share.
+    pub values: SharedValues,
     /// Where it is noted what the call used of its grants.
     pub uses: UseLog,
     /// Where log lines go.

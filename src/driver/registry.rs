@@ -60,6 +60,7 @@ impl Manager {
                 reconciler: native.reconciler,
                 concurrency: shared(parts.config.component.driver_concurrency),
                 recorder: recorder.clone(),
+                store: Some(store.clone()),
             };
             tasks.spawn(worker.run(Some(sender.clone()), stop.clone()));
         }
@@ -173,6 +174,7 @@ impl Follower {
             reconciler: component.clone(),
             concurrency: shared(self.parts.config.driver_concurrency(&driver.limits)),
             recorder: self.recorder.clone(),
+            store: Some(self.store.clone()),
         };
         let stop = stop.child_token();
         self.tasks.spawn(worker.run(self.starting.clone(), stop.clone()));

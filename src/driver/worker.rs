@@ -14,14 +14,17 @@ use super::logs::LogPump;
 use super::recorder::Recorder;
 use super::registry::Starting;
 use super::unwanted::Unwanted;
-use super::{Concurrency, Failure, Meter, Parts, Reconciler, Request, UseLog, large};
+use super::{Concurrency, Failure, Meter, Parts, Reconciler, Request, SharedValues, UseLog, ValueBounds, large};
 use crate::blob;
 use crate::blob::results::{self, Bounds, Unread};
 use crate::bus::{self, Consumer, Delivery, Stream, subject};
+use crate::config::Engine;
 use crate::metrics::{Counted, Driver, DriverOutcome, Refused};
 use crate::model::{
-    CancelSignal, DriverMessage, DriverResult, PipelineEvent, Resource, SharedContext, StepResult, Usage, Uses, keys,
+    CancelSignal, DriverMessage, DriverResult, PipelineEvent, Resource, RunId, SharedContext, StepResult, Usage, Uses,
+    keys,
 };
+use crate::store::SharedStore;
 
 /// How long a result is offered to a bus that does not take it before its step is given back to be done again.
 const OFFER: Duration = Duration::from_mins(1);
@@ -39,6 +42,8 @@ pub(super) struct Worker {
     pub reconciler: Arc<dyn Reconciler>,
     pub concurrency: Concurrency,
     pub recorder: Recorder,
+    /// Where the values are that the steps of a run share; none for a driver that runs elsewhere.
+    pub store: Option<SharedStore>,
 }
 
 impl Worker {
@@ -285,11 +290,18 @@ impl Worker {
             context,
             digest: message.digests.get(&self.name).cloned(),
             grant: message.grant.clone(),
+            values: self.values(run),
             uses: UseLog::default(),
             log,
             meter: Meter::default(),
         };
         Ok((request, pump))
+    }
+
+    fn values(&self, run: RunId) -> SharedValues {
+        let Engine { value_bytes: bytes, value_keys: keys, .. } = self.parts.config.engine;
+        let place = |store: &SharedStore| SharedValues::of(store.clone(), run, ValueBounds { bytes, keys });
+        self.store.as_ref().map(place).unwrap_or_default()
     }
 
     /// The step of a message; of one that goes to every driver, the driver's own name.

@@ -112,7 +112,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::driver::{LogSink, Meter, UseLog};
+    use crate::driver::{LogSink, Meter, SharedValues, UseLog};
     use crate::model::{Resource, RunId, SharedContext};
 
     fn request(spec: Value) -> Request {
@@ -125,6 +125,7 @@ mod tests {
             context: SharedContext { metadata: [("team".to_owned(), "belt".to_owned())].into(), ..Default::default() },
             digest: None,
             grant: None,
+            values: SharedValues::default(),
             uses: UseLog::default(),
             log: LogSink::channel(1).0,
             meter: Meter::default(),

@@ -112,6 +112,12 @@ pub fn run_step(run: RunId, number: usize) -> String {
     format!("run-steps/{run}/{number:06}")
 }
 
+/// The values that the steps of a run share.
+#[must_use]
+pub fn run_values(run: RunId) -> String {
+    format!("run-values/{run}")
+}
+
 /// Says that a run has not finished.
 #[must_use]
 pub fn active(run: RunId) -> String {

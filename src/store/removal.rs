@@ -24,6 +24,7 @@ pub async fn remove(store: &dyn Store, runs: &[(RunHead, Revision)]) -> Result<(
         let mut rest = vec![
             Write::delete(keys::run(head.id)).if_revision(*revision),
             Write::delete(keys::run_input(head.id)),
+            Write::delete(keys::run_values(head.id)),
             Write::delete(keys::active(head.id)),
         ];
         rest.extend(index::entries(head).into_iter().map(Write::delete));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use conveyor::blob::{Blobs as _, MemoryBlobs};
 use conveyor::config::Config;
 use conveyor::driver::component::{ComponentDriver, ComponentHost};
-use conveyor::driver::{LogSink, Meter, Reconciler as _, Request, UseLog};
+use conveyor::driver::{LogSink, Meter, Reconciler as _, Request, SharedValues, UseLog};
 use conveyor::model::{Resource, RunId, SharedContext, StepResult};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -78,6 +78,7 @@ fn request(spec: Value, context: &SharedContext) -> Request {
         context: context.clone(),
         digest: None,
         grant: None,
+        values: SharedValues::default(),
         uses: UseLog::default(),
         log: LogSink::channel(1).0,
         meter: Meter::default(),

@@ -15,7 +15,7 @@ use super::{Folder, Project, tools};
 use crate::blob::{Blobs as _, MemoryBlobs};
 use crate::config::Config;
 use crate::driver::component::{ComponentDriver, ComponentHost};
-use crate::driver::{LogSink, Meter, Reconciler as _, Request, UseLog};
+use crate::driver::{LogSink, Meter, Reconciler as _, Request, SharedValues, UseLog};
 use crate::model::{DriverLimits, DriverResult, Grant, Invalid, Resource, RunId, SharedContext};
 
 /// What is tested.
@@ -203,6 +203,7 @@ fn request(asked: Asked, project: &Project, log: LogSink) -> serde_json::Result<
         context,
         digest: None,
         grant: None,
+        values: SharedValues::in_memory(run),
         uses: UseLog::default(),
         log,
         meter: Meter::default(),

@@ -3,14 +3,13 @@
 use wasmparser::{ComponentTypeRef, Parser, Payload, TypeBounds, Validator};
 use wasmtime::Engine;
 
+use super::contract::VERSIONS;
 use super::engine::FEATURES;
 use crate::model::Digest;
 
-/// The versions of the contract that the host speaks, and the interface that each asks for.
-const CONTRACTS: [(&str, &str); 1] = [("0.1.0", "conveyor:driver/reconciler@0.1.0")];
-/// The versions of the contract `conveyor:driver` that components may be built against.
+/// The versions of the contract `conveyor:driver` that components may be built against, newest first.
 pub fn contracts() -> impl Iterator<Item = &'static str> {
-    CONTRACTS.iter().map(|(version, _)| *version)
+    VERSIONS.iter().map(|(version, _)| *version)
 }
 
 /// The interface of every version, without it.
@@ -18,9 +17,13 @@ const RECONCILER: &str = "conveyor:driver/reconciler@";
 /// What a component may import, each name without the last part of its version: as wasmtime does, any patch release will
 /// do. The WASI interfaces are those that `wasmtime_wasi::p2` links and, of `wasmtime_wasi_http`, those
 /// of a client.
-const OFFERED: [&str; 31] = [
+const OFFERED: [&str; 35] = [
     "conveyor:driver/driver-types@0.1",
+    "conveyor:driver/driver-types@0.2",
     "conveyor:driver/host-log@0.1",
+    "conveyor:driver/host-log@0.2",
+    "conveyor:driver/run-progress@0.2",
+    "conveyor:driver/run-values@0.2",
     "wasi:cli/environment@0.2",
     "wasi:cli/exit@0.2",
     "wasi:cli/stderr@0.2",
@@ -250,7 +253,7 @@ fn is_text(bytes: &[u8]) -> bool {
 
 /// The version of the contract that is exported.
 fn check_exports(exports: &[String]) -> Result<String, Refused> {
-    if let Some((version, _)) = CONTRACTS.iter().find(|(_, name)| exports.iter().any(|export| export == name)) {
+    if let Some((version, _)) = VERSIONS.iter().find(|(_, name)| exports.iter().any(|export| export == name)) {
         return Ok((*version).to_owned());
     }
     Err(match exports.iter().find(|export| export.starts_with(RECONCILER)) {
@@ -273,7 +276,7 @@ fn invalid(error: wasmparser::BinaryReaderError) -> Refused {
 }
 
 fn supported() -> String {
-    CONTRACTS.map(|(_, name)| name).join(" or ")
+    VERSIONS.map(|(_, name)| name).join(" or ")
 }
 
 fn listed(names: &[String]) -> String {

@@ -6,10 +6,9 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 use wasmtime::{CallHook, Engine, Store, UpdateDeadline};
 
-use super::bindings::conveyor::driver::driver_types::{DriverResult as Answer, Failure as Refusal, TargetResource};
-use super::bindings::exports::conveyor::driver::reconciler::ReconcileRequest;
 use super::border::Granted;
 use super::compiled::Compiled;
+use super::contract::{Answer, ReconcileRequest, Refusal, TargetResource};
 use super::limits::{Bytes, Limits};
 use super::output::Output;
 use super::state::State;
@@ -47,10 +46,14 @@ pub(super) async fn call(call: Call) -> Result<DriverResult, Failure> {
     let output = Output::new(request.log.clone(), limits, secrets.clone());
     let deadline = Instant::now() + limits.wall_time;
     let granted = Arc::new(granted);
-    let mut store = store(&engine, State::new(output.clone(), limits, granted.clone(), watch.clone())?, limits)?;
+    let mut store = store(
+        &engine,
+        State::new(output.clone(), limits, granted.clone(), watch.clone(), request.values.clone())?,
+        limits,
+    )?;
     // The guest yields on every tick of the epoch, and a guest that waits in a host call is a future like any other: so
     // this ends both.
-    let work = watch.time(limits.cpu_time, invoke(&mut store, &compiled, &input));
+    let work = watch.time(limits.cpu_time, compiled.linked().reconcile(&mut store, &input));
     let ended = tokio::select! {
         biased;
         ended = timeout_at(deadline, work) => match ended {
@@ -113,15 +116,6 @@ fn usage(store: &Store<State>, times: Times, limits: &Limits) -> Usage {
         memory_bytes: u64::try_from(store.data().budget.memory()).unwrap_or(u64::MAX),
         fuel: limits.fuel.map(|fuel| fuel.saturating_sub(left())),
     }
-}
-
-async fn invoke(
-    store: &mut Store<State>,
-    compiled: &Compiled,
-    input: &ReconcileRequest,
-) -> wasmtime::Result<Result<Answer, Refusal>> {
-    let driver = compiled.driver().instantiate_async(&mut *store).await?;
-    driver.conveyor_driver_reconciler().call_reconcile(&mut *store, input).await
 }
 
 /// The request in the words of the contract.

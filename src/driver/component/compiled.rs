@@ -4,12 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use wasmtime::Engine;
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{Component, Linker};
 
 use super::admission::Refused;
-use super::bindings::DriverPre;
-use super::bindings::conveyor::driver::host_log;
 use super::border;
+use super::contract::{self, Linked};
 use super::limits::{Bytes, Limits};
 use super::state::State;
 
@@ -18,7 +17,7 @@ const PAGE: u64 = 1 << 16;
 
 /// A compiled and linked component. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Compiled(Arc<DriverPre<State>>);
+pub(super) struct Compiled(Arc<Linked>);
 
 impl fmt::Debug for Compiled {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,21 +31,21 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     border::link(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    host_log::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    contract::link(&mut linker)?;
     Ok(linker)
 }
 
 impl Compiled {
     /// Links a component.
     pub(super) fn link(component: &Component, linker: &Linker<State>) -> Result<Self, Refused> {
-        let linked = linker.instantiate_pre(component).and_then(DriverPre::new);
-        linked.map(|driver| Self(Arc::new(driver))).map_err(|error| Refused::NotLinkable(format!("{error:#}")))
+        let linked = Linked::new(component, linker);
+        linked.map(|linked| Self(Arc::new(linked))).map_err(|error| Refused::NotLinkable(format!("{error:#}")))
     }
 
     /// Whether it can start within these bounds.
     pub(super) fn fits(&self, limits: &Limits) -> Result<(), Refused> {
         // Nobody can tell of one that brings a module in as an import; such a one fails at its first call.
-        let Some(required) = self.0.instance_pre().component().resources_required() else { return Ok(()) };
+        let Some(required) = self.0.component().resources_required() else { return Ok(()) };
         let pages = required.max_initial_memory_size.unwrap_or_default();
         let memory = usize::try_from(pages.saturating_mul(PAGE)).unwrap_or(usize::MAX);
         let elements = usize::try_from(required.max_initial_table_size.unwrap_or_default()).unwrap_or(usize::MAX);
@@ -63,7 +62,7 @@ impl Compiled {
     }
 
     /// What makes instances of it.
-    pub(super) fn driver(&self) -> &DriverPre<State> {
+    pub(super) fn linked(&self) -> &Linked {
         &self.0
     }
 }

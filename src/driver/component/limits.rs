@@ -42,6 +42,8 @@ pub(super) struct Limits {
     pub lines: usize,
     /// Bytes of all log lines of one call.
     pub log_bytes: usize,
+    /// The time between two lines that tell of progress.
+    pub progress: Duration,
 }
 
 /// Makes the bounds of calls: what is configured for all drivers, and the most that each may have.
@@ -51,6 +53,7 @@ pub(super) struct Ranges {
     maximum: DriverLimits,
     memories: usize,
     line_bytes: usize,
+    progress: Duration,
 }
 
 impl From<&Config> for Ranges {
@@ -60,6 +63,7 @@ impl From<&Config> for Ranges {
             maximum: config.driver_maximum(),
             memories: config.component.memories,
             line_bytes: config.log.line_bytes,
+            progress: Duration::from_millis(config.log.progress_ms),
         }
     }
 }
@@ -86,6 +90,7 @@ impl Ranges {
             line_bytes: self.line_bytes,
             lines: number(holds.log_lines),
             log_bytes: number(holds.log_bytes),
+            progress: self.progress,
         }
     }
 }

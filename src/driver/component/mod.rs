@@ -17,6 +17,7 @@ mod cache;
 mod call;
 mod compiled;
 pub(crate) mod compiler;
+mod contract;
 mod engine;
 mod host;
 mod limits;

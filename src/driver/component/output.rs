@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -25,6 +26,8 @@ pub(super) struct Output {
     line_bytes: usize,
     lines: usize,
     bytes: usize,
+    /// The time between two lines that tell of progress.
+    progress: Duration,
     state: Mutex<State>,
 }
 
@@ -44,6 +47,10 @@ struct State {
     stderr: Vec<u8>,
     /// The last line of standard error that says something.
     last_words: String,
+    /// When progress was told last.
+    told: Option<Instant>,
+    /// The progress since then.
+    untold: Option<String>,
 }
 
 /// A standard stream of a guest.
@@ -56,8 +63,8 @@ pub(super) struct Stream {
 impl Output {
     pub(super) fn new(sink: LogSink, limits: &Limits, secrets: Arc<Secrets>) -> Arc<Self> {
         let state = Mutex::new(State::default());
-        let Limits { line_bytes, lines, log_bytes: bytes, .. } = *limits;
-        Arc::new(Self { sink, secrets, line_bytes, lines, bytes, state })
+        let Limits { line_bytes, lines, log_bytes: bytes, progress, .. } = *limits;
+        Arc::new(Self { sink, secrets, line_bytes, lines, bytes, progress, state })
     }
 
     /// The guest's standard output.
@@ -76,6 +83,31 @@ impl Output {
         self.drain().await;
     }
 
+    /// How far the guest has come becomes a line, unless the last one is too young; then it waits for the next one or for
+    /// the end.
+    pub(super) async fn progress(&self, percent: u8, message: &str) {
+        {
+            let mut state = self.state();
+            state.untold = Some(format!("{} %: {}", percent.min(100), message.lines().next().unwrap_or_default()));
+            if state.told.is_none_or(|told| told.elapsed() >= self.progress) {
+                self.tell_progress(&mut state);
+            }
+        }
+        self.drain().await;
+    }
+
+    fn tell_progress(&self, state: &mut State) {
+        if let Some(text) = state.untold.take() {
+            state.told = Some(Instant::now());
+            self.add(state, Level::Info, &text);
+        }
+    }
+
+    /// The text without values of secrets.
+    pub(super) fn redacted(&self, text: String) -> String {
+        self.secrets.redacted(text)
+    }
+
     /// Waits until the sink has taken every line. A reader that is slow makes the guest wait, for as long as its call
     /// may last.
     pub(super) async fn drain(&self) {
@@ -87,6 +119,7 @@ impl Output {
     /// Ends the lines that the guest left open. Nothing may be written after it.
     pub(super) fn finish(&self) {
         let mut state = self.state();
+        self.tell_progress(&mut state);
         for level in [Level::Info, Level::Error] {
             let rest = mem::take(state.open(level));
             if !rest.is_empty() {

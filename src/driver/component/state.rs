@@ -6,13 +6,12 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::bindings::conveyor::driver::host_log;
 use super::border::{Egress, Granted, Places};
 use super::budget::Budget;
 use super::limits::Limits;
 use super::output::Output;
 use super::watch::Watch;
-use crate::driver::{Failure, Level};
+use crate::driver::{Failure, SharedValues};
 
 /// Bytes that the fields of one head may take in memory.
 const FIELD_BYTES: usize = 64 << 10;
@@ -30,6 +29,7 @@ pub(super) struct State {
     granted: Arc<Granted>,
     pub(super) output: Arc<Output>,
     random_bytes: u64,
+    pub(super) values: SharedValues,
     pub(super) budget: Budget,
     pub(super) watch: Watch,
 }
@@ -41,13 +41,14 @@ impl State {
         limits: &Limits,
         granted: Arc<Granted>,
         watch: Watch,
+        values: SharedValues,
     ) -> Result<Self, Failure> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         let (random_bytes, budget) = (limits.random_bytes, Budget::new(limits));
         let wasi = granted.has_folders().then(|| wasi(&output, &granted, random_bytes)).transpose()?;
         let (egress, http, places) = (None, http(), Places::default());
-        Ok(Self { wasi, egress, http, table, places, granted, output, random_bytes, budget, watch })
+        Ok(Self { wasi, egress, http, table, places, granted, output, random_bytes, values, budget, watch })
     }
 
     /// What the call may reach.
@@ -69,18 +70,6 @@ impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         let egress = self.egress.get_or_insert_with(|| self.granted.egress(&self.output));
         WasiHttpCtxView { hooks: egress, table: &mut self.table, ctx: &mut self.http }
-    }
-}
-
-impl host_log::Host for State {
-    async fn log(&mut self, level: host_log::Level, message: String) {
-        let level = match level {
-            host_log::Level::Debug => Level::Debug,
-            host_log::Level::Info => Level::Info,
-            host_log::Level::Warn => Level::Warn,
-            host_log::Level::Error => Level::Error,
-        };
-        self.output.log(level, &message).await;
     }
 }
 

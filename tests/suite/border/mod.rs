@@ -17,7 +17,7 @@ use bytes::Bytes;
 use conveyor::blob::{Blobs as _, MemoryBlobs};
 use conveyor::config::Config;
 use conveyor::driver::component::{ComponentDriver, ComponentHost, Resolver};
-use conveyor::driver::{Failure, Line, LogSink, Meter, Reconciler as _, Request, UseLog};
+use conveyor::driver::{Failure, Line, LogSink, Meter, Reconciler as _, Request, SharedValues, UseLog};
 use conveyor::model::{DriverResult, Grant, Resource, RunId, SharedContext, Uses};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -106,6 +106,7 @@ impl Field {
             context: SharedContext::default(),
             digest: None,
             grant: step,
+            values: SharedValues::default(),
             uses: uses.clone(),
             log,
             meter: Meter::default(),

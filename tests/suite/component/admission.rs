@@ -67,8 +67,8 @@ fn a_component_that_is_no_driver_is_refused() {
 #[test]
 fn a_driver_of_another_version_is_told_which_are_supported() {
     assert_eq!(
-        refusal(&guest::component_for_version("0.2.0")),
-        "the component exports conveyor:driver/reconciler@0.2.0, a version that this host does not speak; supported: \
+        refusal(&guest::component_for_version("0.3.0")),
+        "the component exports conveyor:driver/reconciler@0.3.0, a version that this host does not speak; supported: \
          conveyor:driver/reconciler@0.1.0",
     );
 }

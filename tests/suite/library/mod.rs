@@ -12,6 +12,7 @@ mod engines;
 mod groups;
 mod natives;
 mod resting;
+mod values;
 
 #[path = "../../examples/embed.rs"]
 mod embed;

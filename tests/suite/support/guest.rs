@@ -12,6 +12,7 @@ use wit_parser::Resolve;
 const WORLDS: &str = include_str!("guest.wit");
 /// The contract.
 const CONTRACT: &str = include_str!("../../../wit/driver.wit");
+const SECOND_CONTRACT: &str = include_str!("../../../wit/0.2.0/driver.wit");
 
 /// Imports `$log (level, message, length)`; the levels are 0 to 3.
 pub const LOG: &str = r#"(import "conveyor:driver/host-log@0.1.0" "log" (func $log (param i32 i32 i32)))"#;
@@ -51,6 +52,36 @@ pub fn component(core_wat: &str) -> Vec<u8> {
 /// A component of a world of `guest.wit` around a core module.
 pub fn component_of(world: &str, core_wat: &str) -> Vec<u8> {
     encode(&[CONTRACT, WORLDS], world, core_wat)
+}
+
+/// Keeps the number of its calls as a value of its run, tells its progress, and answers the number, which is below 10: a
+/// driver of version 0.2.0.
+pub fn counter() -> Vec<u8> {
+    let imports = r#"
+      (import "conveyor:driver/run-progress@0.2.0" "progress" (func $progress (param i32 i32 i32)))
+      (import "conveyor:driver/run-values@0.2.0" "get" (func $get (param i32 i32 i32)))
+      (import "conveyor:driver/run-values@0.2.0" "put"
+        (func $put (param i32 i32 i32 i64 i32 i32 i64 i32)))"#;
+    let parts = r#"(data (i32.const 2048) "calls") (data (i32.const 2064) "counting")"#;
+    // The answer of `get` is at 3072: the error's case, the entry's at 8, the kind of the value at 16, the value at 24, the
+    // revision at 32. That of `put` is at 4096, the number's digit at 2080.
+    let body = format!(
+        "(local $count i64) (local $revision i64)
+        (call $progress (i32.const 50) (i32.const 2064) (i32.const 8))
+        (call $get (i32.const 2048) (i32.const 5) (i32.const 3072))
+        (if (i32.load8_u (i32.const 3072)) (then unreachable))
+        (if (i32.load8_u (i32.const 3080)) (then
+          (local.set $count (i64.load (i32.const 3096)))
+          (local.set $revision (i64.load (i32.const 3104)))))
+        (local.set $count (i64.add (local.get $count) (i64.const 1)))
+        (call $put (i32.const 2048) (i32.const 5) (i32.const 1) (local.get $count) (i32.const 0)
+          (i32.const 1) (local.get $revision) (i32.const 4096))
+        (if (i32.load8_u (i32.const 4096)) (then unreachable))
+        (i32.store8 (i32.const 2080) (i32.add (i32.const 48) (i32.wrap_i64 (local.get $count))))
+        (call $answer (i32.const 1) (i32.const 1536) (i32.const 4) (i32.const 2080) (i32.const 1))"
+    );
+    let core = module(imports, parts, "", &body).replace("reconciler@0.1.0", "reconciler@0.2.0");
+    encode(&[SECOND_CONTRACT], "driver", &core)
 }
 
 /// A driver for another version of the contract.
