@@ -123,6 +123,11 @@ impl Builder {
     /// # Errors
     /// What cannot be started, and why.
     pub async fn start(self) -> Result<Conveyor, StartError> {
+        // Starting takes a large future, which whoever waits for it need not carry.
+        Box::pin(self.start_all()).await
+    }
+
+    async fn start_all(self) -> Result<Conveyor, StartError> {
         if let Some(invalid) = self.invalid {
             return Err(invalid.into());
         }

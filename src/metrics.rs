@@ -39,6 +39,15 @@ pub struct Refused {
     pub capability: String,
 }
 
+/// A driver whose component shadows remote instances, and whether both answered the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Compared {
+    /// The driver's name.
+    pub driver: String,
+    /// Whether both answered the same.
+    pub equal: bool,
+}
+
 /// A driver.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Driver {
@@ -93,6 +102,8 @@ pub struct Metrics {
     pub component_queue: Gauge,
     /// 1 if the driver is tripped: its calls failed again and again, and fail at once now.
     pub component_tripped: Family<Driver, Gauge>,
+    /// Attempts that both a component and the remote instances that it shadows answered.
+    pub compared: Family<Compared, Counter>,
     /// How often drivers were tripped.
     pub component_trips: Family<Driver, Counter>,
     /// Transactions of the engine on the store.
@@ -165,6 +176,7 @@ impl Metrics {
             component_queue: Gauge::default(),
             component_tripped: Family::default(),
             component_trips: Family::default(),
+            compared: Family::default(),
             commit_seconds: durations(),
             publish_failures: Counter::default(),
             bus_up: Gauge::default(),
@@ -243,6 +255,8 @@ impl Metrics {
             self.component_tripped.clone(),
         );
         registry.register("component_trips", "How often drivers were tripped", self.component_trips.clone());
+        let text = "Attempts that both a component and the remote instances that it shadows answered";
+        registry.register("component_compared", text, self.compared.clone());
         self.component_usage.register(registry);
     }
 

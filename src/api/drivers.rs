@@ -3,15 +3,15 @@
 use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::{ApiError, ErrorBody};
 use super::extract::{Params, Payload, Raw, Segments};
 use super::{Items, State};
-use crate::catalog::{Code, DriverUse, DriverView, Error, Upload};
-use crate::model::{DriverLimits, DriverMessage, Grant, LimitsView};
+use crate::catalog::{Code, DriverUse, DriverView, Error, ShadowView, Upload};
+use crate::model::{DriverLimits, DriverMessage, Grant, LimitsView, Placement};
 
 /// What a component acts on.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -26,6 +26,9 @@ pub struct UploadQuery {
     pub grant: Option<String>,
     /// The driver's limits as JSON, such as `{"memory_bytes": 134217728}`; without them it keeps those it has.
     pub limits: Option<String>,
+    /// Who gets the driver's steps if remote instances have the same name: `component`, `remote`, `component-then-remote` or
+    /// `shadow`; without it, as it was.
+    pub placement: Option<Placement>,
     /// Who uploads; kept with the version.
     #[serde(default)]
     pub who: String,
@@ -50,7 +53,7 @@ pub async fn upload(
     let grant = grant.map_err(|error| Error::new(Code::Invalid, format!("grant: {error}")))?;
     let limits = query.limits.as_deref().map(serde_json::from_str).transpose();
     let limits = limits.map_err(|error| Error::new(Code::Invalid, format!("limits: {error}")))?;
-    let upload = Upload { who: query.who, note: query.note, grant, limits };
+    let upload = Upload { who: query.who, note: query.note, grant, limits, placement: query.placement };
     let (view, created) = state.catalog.upload_version(&name, &types, bytes, &upload).await?;
     Ok((if created { StatusCode::CREATED } else { StatusCode::OK }, Json(view)))
 }
@@ -118,6 +121,45 @@ pub async fn set_limits(
     Payload(limits): Payload<DriverLimits>,
 ) -> Result<Json<LimitsView>, ApiError> {
     Ok(Json(state.catalog.set_limits(&name, limits).await?))
+}
+
+/// Who gets the steps of a driver that is both a component and a program elsewhere.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlacementBody {
+    /// Null: whoever is there.
+    pub placement: Option<Placement>,
+}
+
+/// Who gets the steps of a component's driver.
+#[utoipa::path(get, path = "/drivers/{name}/placement", tag = "drivers", params(("name" = String, Path)),
+    responses((status = 200, body = PlacementBody), (status = "4XX", body = ErrorBody)))]
+pub async fn placement(
+    Shared(state): Shared<State>,
+    Segments(name): Segments<String>,
+) -> Result<Json<PlacementBody>, ApiError> {
+    Ok(Json(PlacementBody { placement: state.catalog.placement(&name).await? }))
+}
+
+/// Says who gets the steps of a component's driver that go out from now on.
+#[utoipa::path(put, path = "/drivers/{name}/placement", tag = "drivers", params(("name" = String, Path)),
+    request_body = PlacementBody, responses((status = 200, body = PlacementBody), (status = "4XX", body = ErrorBody)))]
+pub async fn set_placement(
+    Shared(state): Shared<State>,
+    Segments(name): Segments<String>,
+    Payload(body): Payload<PlacementBody>,
+) -> Result<Json<PlacementBody>, ApiError> {
+    Ok(Json(PlacementBody { placement: state.catalog.set_placement(&name, body.placement).await? }))
+}
+
+/// How a component that shadows remote instances compared with them lately.
+#[utoipa::path(get, path = "/drivers/{name}/shadow", tag = "drivers", params(("name" = String, Path)),
+    responses((status = 200, body = ShadowView), (status = "4XX", body = ErrorBody)))]
+pub async fn shadow(
+    Shared(state): Shared<State>,
+    Segments(name): Segments<String>,
+) -> Result<Json<ShadowView>, ApiError> {
+    Ok(Json(state.catalog.shadow(&name).await?))
 }
 
 /// Removes a component; its steps wait until a driver of the name is there again.

@@ -106,6 +106,8 @@ fn quick() -> OpenApiRouter<State> {
         .routes(routes!(drivers::broadcast))
         .routes(routes!(drivers::grants, drivers::set_grants))
         .routes(routes!(drivers::usage))
+        .routes(routes!(drivers::placement, drivers::set_placement))
+        .routes(routes!(drivers::shadow))
         .routes(routes!(driver_versions::list))
         .routes(routes!(driver_versions::rollback))
         .routes(routes!(logs::list, logs::append))

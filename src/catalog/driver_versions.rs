@@ -64,7 +64,7 @@ impl Catalog {
         Ok(self.component_view(driver))
     }
 
-    /// Numbers a version and makes it the driver's newest; what `upload` does not set, grant and limits, the driver keeps.
+    /// Numbers a version and makes it the driver's newest; the driver keeps the terms that `upload` does not set.
     /// The answer also says whether the driver is new.
     pub(super) async fn put_version(
         &self,
@@ -76,10 +76,11 @@ impl Catalog {
             let before = store::read::<Driver>(self.store.as_ref(), &keys::driver(name)).await?;
             let number = self.newest_number(name).await?.saturating_add(1);
             let version = DriverVersion { version: number, ..version.clone() };
-            let kept = before.as_ref().map(|(driver, _)| (driver.limits, driver.grant.clone()));
-            let (limits, grant) = kept.unwrap_or_default();
-            let (limits, grant) = (upload.limits.unwrap_or(limits), upload.grant.clone().unwrap_or(grant));
-            let driver = version.driver(name, limits, grant);
+            let mut terms = before.as_ref().map(|(driver, _)| driver.terms()).unwrap_or_default();
+            terms.limits = upload.limits.unwrap_or(terms.limits);
+            terms.grant = upload.grant.clone().unwrap_or(terms.grant);
+            terms.placement = upload.placement.or(terms.placement);
+            let driver = version.driver(name, terms);
             let head = Write::put(keys::driver(name), store::encode(&driver)?);
             let head = match &before {
                 Some((_, revision)) => head.if_revision(*revision),

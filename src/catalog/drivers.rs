@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 use super::{Catalog, Code, Error};
 use crate::bus::{Message, Place, subject};
 use crate::model::{
-    BreakerView, Digest, Driver, DriverLimits, DriverMessage, DriverVersion, Grant, check_driver_name, check_name,
+    BreakerView, Digest, Driver, DriverLimits, DriverMessage, DriverVersion, Grant, Placement, check_driver_name,
+    check_name,
 };
 use crate::store::{self, List, Write, keys};
 
@@ -55,6 +56,12 @@ pub struct DriverView {
     /// What the component may do beyond computing; absent for a remote driver, which does what it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<Grant>,
+    /// Whether remote instances hold a place of this name.
+    #[serde(default)]
+    pub remote: bool,
+    /// Who gets its steps, if that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
     /// When the bytes were uploaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -81,6 +88,8 @@ pub struct Upload {
     pub grant: Option<Grant>,
     /// The driver's limits from now on, if they change.
     pub limits: Option<DriverLimits>,
+    /// Who gets the driver's steps from now on, if that changes.
+    pub placement: Option<Placement>,
 }
 
 impl Catalog {
@@ -109,7 +118,7 @@ impl Catalog {
         upload.grant.as_ref().map_or(Ok(()), |grant| self.config.capabilities.check(grant))?;
         let before = store::read::<Driver>(self.store.as_ref(), &keys::driver(name)).await?;
         if before.is_none() {
-            self.check_new(name).await?;
+            self.check_new(name, upload.placement).await?;
         }
         let kept = || before.as_ref().map(|(driver, _)| driver.limits).unwrap_or_default();
         let limits = upload.limits.unwrap_or_else(kept);
@@ -129,14 +138,16 @@ impl Catalog {
             note: upload.note.clone(),
         };
         let (driver, is_new) = self.put_version(name, version, upload).await?;
-        self.until_place(name, true).await;
+        self.until_at_work(&driver).await;
         Ok((self.component_view(driver), is_new))
     }
 
     /// All drivers, by name: components, and remote ones that hold a place.
     pub async fn drivers(&self) -> Result<Vec<DriverView>, Error> {
         let mut views: BTreeMap<String, DriverView> = BTreeMap::new();
-        for (name, place) in self.bus.places().borrow().iter() {
+        // A place with a placement is a component's, which is listed below.
+        let places = self.bus.places().borrow().clone();
+        for (name, place) in places.iter().filter(|(name, _)| Placement::of_place(name).1.is_none()) {
             views.insert(name.clone(), remote_view(name, place));
         }
         for driver in self.components().await? {
@@ -164,11 +175,23 @@ impl Catalog {
         }
         let deleted =
             self.store.transact(vec![Write::delete(keys::driver(name)), Write::delete(keys::uses(name))]).await?;
-        if let Err(error) = self.remove_written(&keys::driver_versions(name), deleted).await {
-            tracing::warn!(driver = name, %error, "old versions of a deleted driver stay");
+        for prefix in [keys::driver_versions(name), keys::comparisons(name)] {
+            if let Err(error) = self.remove_written(&prefix, deleted).await {
+                tracing::warn!(driver = name, %error, "old versions or comparisons of a deleted driver stay");
+            }
         }
-        self.until_place(name, false).await;
+        let station = driver.placement.map_or_else(|| Some(name.to_owned()), |placement| placement.station(name));
+        if let Some(station) = station {
+            self.until_place(&station, false).await;
+        }
         Ok(())
+    }
+
+    /// Waits until the component of a driver is at work, if it is to be.
+    pub(super) async fn until_at_work(&self, driver: &Driver) {
+        if let Some(station) = driver.station() {
+            self.until_place(&station, true).await;
+        }
     }
 
     /// Waits until the driver manager has taken or given up a driver's place, so that the caller's next request finds
@@ -197,9 +220,12 @@ impl Catalog {
         Ok(drivers?)
     }
 
-    async fn check_new(&self, name: &str) -> Result<(), Error> {
-        if self.bus.places().borrow().contains_key(name) {
-            let text = format!("a remote driver \"{name}\" is connected: stop it first, or choose another name");
+    async fn check_new(&self, name: &str, placement: Option<Placement>) -> Result<(), Error> {
+        if placement.is_none() && self.bus.places().borrow().contains_key(name) {
+            let text = format!(
+                "a remote driver \"{name}\" is connected: stop it first, choose another name, or say with a placement \
+                 which of the two gets its steps"
+            );
             return Err(Error::new(Code::DriverIsRemote, text));
         }
         let limit = self.config.component.drivers;
@@ -213,7 +239,10 @@ impl Catalog {
 
     pub(super) fn component_view(&self, driver: Driver) -> DriverView {
         DriverView {
-            connected: self.bus.places().borrow().contains_key(&driver.name),
+            connected: driver.station().is_some_and(|station| self.bus.places().borrow().contains_key(&station)),
+            // Without a placement that place is the component's own.
+            remote: driver.placement.is_some() && self.bus.places().borrow().contains_key(&driver.name),
+            placement: driver.placement,
             kind: DriverKind::Component,
             breaker: self.host.breaker(&driver.name),
             name: driver.name,
@@ -261,6 +290,8 @@ fn remote_view(name: &str, place: &Place) -> DriverView {
         wit_version: None,
         imports: None,
         grant: None,
+        remote: true,
+        placement: None,
         uploaded_at: None,
         limits: DriverLimits::default(),
         breaker: None,

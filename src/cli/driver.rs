@@ -6,12 +6,12 @@ use clap::Subcommand;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::driver_grant;
 use super::driver_version::{self, Remark, Rollback};
 use super::noun::Noun;
 use super::output::{self, Action, Column, Format, Output};
 use super::project::{self, Project};
 use super::{Context, Error, Exit, exec, inspect};
+use super::{driver_grant, driver_placement};
 use crate::model::Grant;
 
 const DRIVERS: Noun<'static> = Noun {
@@ -70,6 +70,9 @@ pub enum Driver {
         /// those it has.
         #[arg(long, value_name = "FILE")]
         limits: Option<PathBuf>,
+        /// Who gets the steps if remote instances have the same name: component, remote, component-then-remote or shadow.
+        #[arg(long)]
+        placement: Option<String>,
         #[command(flatten)]
         remark: Remark,
     },
@@ -79,6 +82,19 @@ pub enum Driver {
         name: String,
         /// YAML or JSON; without it, the grant is shown.
         file: Option<PathBuf>,
+    },
+    /// Show who gets the steps of a driver that is both a component and a program elsewhere, or say it.
+    Placement {
+        /// The driver's name.
+        name: String,
+        /// component, remote, component-then-remote (when it traps or passes a limit), shadow (the component is called as
+        /// well and compared, without effect), or none; without it, the placement is shown.
+        placement: Option<String>,
+    },
+    /// Show how the component of a driver compared with the remote instances that it shadows.
+    Shadow {
+        /// The driver's name.
+        name: String,
     },
     /// Show what a driver used of its grant lately, and the least grant that would have been enough.
     Usage {
@@ -122,14 +138,18 @@ pub enum Driver {
 
 pub(super) async fn run(driver: &Driver, context: &Context) -> Result<Exit, Error> {
     match driver {
-        Driver::Push { file, name, resources, grant, limits, remark } => {
+        Driver::Push { file, name, resources, grant, limits, placement, remark } => {
             let upload = Upload::read(file, name.as_deref(), resources)?;
             let grant = grant.as_deref().map(driver_grant::read).transpose()?;
             let limits = limits.as_deref().map(read_limits).transpose()?;
-            push(context, &upload, [("grant", grant), ("limits", limits)], remark).await
+            let text = |value: Option<Value>| value.map(|value| value.to_string());
+            let terms = [("grant", text(grant)), ("limits", text(limits)), ("placement", placement.clone())];
+            push(context, &upload, terms, remark).await
         }
         Driver::Grant { name, file } => driver_grant::grant(context, name, file.as_deref()).await,
         Driver::Usage { name } => driver_grant::usage(context, name).await,
+        Driver::Placement { name, placement } => driver_placement::placement(context, name, placement.as_deref()).await,
+        Driver::Shadow { name } => driver_placement::shadow(context, name).await,
         // These talk to no server and are carried out before.
         Driver::New(_) | Driver::Build(_) | Driver::Test(_) | Driver::Inspect { .. } | Driver::Exec(_) => Ok(Exit::Ok),
         Driver::Versions { name } => driver_version::versions(name, context).await,
@@ -160,6 +180,8 @@ pub(super) async fn run_here(driver: Driver, server: &str, output: Output) -> Re
         Driver::Push { .. }
         | Driver::Grant { .. }
         | Driver::Usage { .. }
+        | Driver::Placement { .. }
+        | Driver::Shadow { .. }
         | Driver::Limits { .. }
         | Driver::Versions { .. }
         | Driver::Rollback(_)
@@ -201,17 +223,16 @@ impl Upload {
     }
 }
 
-/// Uploads with `terms`, each JSON that the query carries as text.
+/// Uploads with `terms`, as the query carries them.
 async fn push(
     context: &Context,
     upload: &Upload,
-    terms: [(&str, Option<Value>); 2],
+    terms: [(&str, Option<String>); 3],
     remark: &Remark,
 ) -> Result<Exit, Error> {
     let Upload { file, name, resources, needs } = upload;
     let bytes = tokio::fs::read(file).await.map_err(|source| unreadable(file, source))?;
     let resources = resources.join(",");
-    let terms = terms.map(|(name, value)| (name, value.map(|value| value.to_string())));
     let mut query = vec![("resources", resources.as_str())];
     query.extend(remark.query());
     query.extend(terms.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));

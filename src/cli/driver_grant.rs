@@ -29,9 +29,7 @@ pub(super) async fn usage(context: &Context, name: &str) -> Result<Exit, Error> 
     }
     for part in ["used", "refused"] {
         let uses = usage.get(part).and_then(Value::as_array).cloned().unwrap_or_default();
-        context
-            .output
-            .line(&format!("{part}: {}", if uses.is_empty() { "nothing" } else { "" }).trim_end().to_owned())?;
+        context.output.line(&if uses.is_empty() { format!("{part}: nothing") } else { format!("{part}:") })?;
         for used in &uses {
             context.output.line(&format!("  {used}"))?;
         }

@@ -10,6 +10,7 @@ mod definition;
 mod doctor;
 mod driver;
 mod driver_grant;
+mod driver_placement;
 mod driver_version;
 mod error;
 mod exec;

@@ -59,7 +59,7 @@ pub(super) async fn run(up: Up, output: Output) -> Result<Exit, Error> {
             }
         }
     };
-    crate::server::serve(config, ready, shutdown).await?;
+    Box::pin(crate::server::serve(config, ready, shutdown)).await?;
     Ok(Exit::Ok)
 }
 

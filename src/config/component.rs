@@ -73,6 +73,10 @@ pub struct Component {
     pub compile_wall_ms: u64,
     /// Compiled components kept on the disk. Default 1,000.
     pub artifacts: usize,
+    /// How long a component that shadows remote instances waits for their answer, in ms. Default 600,000 (10 minutes).
+    pub shadow_ms: u64,
+    /// Comparisons with remote instances that are kept of one driver, the newest. Default 100.
+    pub comparisons: usize,
     /// Drivers that may be registered. Default 1,000.
     pub drivers: usize,
 }
@@ -108,6 +112,8 @@ impl Default for Component {
             compile_cpu_ms: 60_000,
             compile_wall_ms: 120_000,
             artifacts: 1_000,
+            shadow_ms: 600_000,
+            comparisons: 100,
             drivers: 1_000,
         }
     }

@@ -11,6 +11,8 @@ use crate::model::{LogLine, RunId};
 pub(super) struct LogPump {
     parts: Parts,
     lines: mpsc::Receiver<Line>,
+    /// Lines are taken and thrown away.
+    pub(super) silent: bool,
     run: RunId,
     template: LogLine,
     /// Before the number of a line: unique for every call, since an attempt that is made again logs again.
@@ -29,7 +31,7 @@ impl LogPump {
             ..LogLine::default()
         };
         let prefix = format!("{run}/{step}/{}", uuid::Uuid::new_v4().simple());
-        (sink, Self { parts: parts.clone(), lines, run, template, prefix })
+        (sink, Self { parts: parts.clone(), lines, silent: false, run, template, prefix })
     }
 
     /// Publishes until the sinks are gone. Once the call has `ended`, only what was written before: a driver may have left
@@ -47,6 +49,9 @@ impl LogPump {
                 line = self.lines.recv() => line,
             };
             let Some(line) = line else { return };
+            if self.silent {
+                continue;
+            }
             number += 1;
             let mut record = LogLine {
                 timestamp: line.at.to_string(),

@@ -72,7 +72,9 @@ pub(crate) async fn work(
     let NativeDriver { name, resources, reconciler } = driver;
     // What is not a component uses no grant.
     let recorder = Recorder::default();
-    Worker { parts, name, resources, reconciler, concurrency, recorder, store: None }.run(Some(tried), stop).await;
+    Worker { parts, name, placement: None, resources, reconciler, concurrency, recorder, store: None }
+        .run(Some(tried), stop)
+        .await;
 }
 
 /// Acts on a resource: a component or a plain async closure.

@@ -56,6 +56,7 @@ impl Manager {
             let worker = Worker {
                 parts: parts.clone(),
                 name: native.name,
+                placement: None,
                 resources: native.resources,
                 reconciler: native.reconciler,
                 concurrency: shared(parts.config.component.driver_concurrency),
@@ -137,14 +138,14 @@ impl Follower {
             self.remove(&name).await;
         }
         for driver in listed {
-            self.assert(driver, stop);
+            self.assert(driver, stop).await;
         }
         self.starting = None;
         let mut changes = self.store.watch(keys::DRIVERS, page.revision).await?;
         while let Some(change) = changes.next().await {
             let change = change?;
             match change.value {
-                Some(value) => self.assert(store::decode(&change.key, &value)?, stop),
+                Some(value) => self.assert(store::decode(&change.key, &value)?, stop).await,
                 None => self.remove(change.key.strip_prefix(keys::DRIVERS).unwrap_or_default()).await,
             }
         }
@@ -152,10 +153,11 @@ impl Follower {
     }
 
     /// Starts a driver's worker, or hands new bytes to the one that runs.
-    fn assert(&mut self, driver: Driver, stop: &CancellationToken) {
+    async fn assert(&mut self, driver: Driver, stop: &CancellationToken) {
         if let Some(running) = self.running.get_mut(&driver.name) {
             let concurrency = |driver: &Driver| self.parts.config.driver_concurrency(&driver.limits);
-            if running.driver.resources == driver.resources && concurrency(&running.driver) == concurrency(&driver) {
+            let same = |before: &Driver| (&before.resources, before.placement) == (&driver.resources, driver.placement);
+            if same(&running.driver) && concurrency(&running.driver) == concurrency(&driver) {
                 running.component.limit(&driver.limits);
                 running.component.grant(driver.grant.clone());
                 running.component.replace(driver.digest.clone());
@@ -163,6 +165,10 @@ impl Follower {
                 return;
             }
             running.stop.cancel();
+            if running.driver.placement != driver.placement {
+                let left = running.driver.clone();
+                self.leave(&left).await;
+            }
         }
         let component = Arc::new(ComponentDriver::new(self.host.clone(), &driver.name, driver.digest.clone()));
         component.limit(&driver.limits);
@@ -170,6 +176,7 @@ impl Follower {
         let worker = Worker {
             parts: self.parts.clone(),
             name: driver.name.clone(),
+            placement: driver.placement,
             resources: driver.resources.clone(),
             reconciler: component.clone(),
             concurrency: shared(self.parts.config.driver_concurrency(&driver.limits)),
@@ -177,7 +184,9 @@ impl Follower {
             store: Some(self.store.clone()),
         };
         let stop = stop.child_token();
-        self.tasks.spawn(worker.run(self.starting.clone(), stop.clone()));
+        if driver.station().is_some() {
+            self.tasks.spawn(worker.run(self.starting.clone(), stop.clone()));
+        }
         self.running.insert(driver.name.clone(), Running { driver, component, stop });
     }
 
@@ -186,8 +195,14 @@ impl Follower {
         let Some(running) = self.running.remove(name) else { return };
         running.stop.cancel();
         self.host.forget(name);
-        if let Err(error) = self.parts.bus.remove(Stream::Messages, name).await {
-            tracing::warn!(driver = name, %error, "the place of a removed driver could not be given up; it expires");
+        self.leave(&running.driver).await;
+    }
+
+    /// Gives up the place of a driver's component.
+    async fn leave(&self, driver: &Driver) {
+        let Some(station) = driver.station() else { return };
+        if let Err(error) = self.parts.bus.remove(Stream::Messages, &station).await {
+            tracing::warn!(station, %error, "the place of a removed driver could not be given up; it expires");
         }
     }
 }

@@ -1,6 +1,8 @@
 //! One driver in this process: takes steps from its place on the bus as a remote driver would, calls its
 //! [`Reconciler`], and publishes the result. Acknowledges only when the result is on the bus.
 
+mod shadow;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,8 +23,8 @@ use crate::bus::{self, Consumer, Delivery, Stream, subject};
 use crate::config::Engine;
 use crate::metrics::{Counted, Driver, DriverOutcome, Refused};
 use crate::model::{
-    CancelSignal, DriverMessage, DriverResult, PipelineEvent, Resource, RunId, SharedContext, StepResult, Usage, Uses,
-    keys,
+    CancelSignal, DriverMessage, DriverResult, Grant, PipelineEvent, Placement, Resource, RunId, SharedContext,
+    StepResult, Usage, Uses, keys,
 };
 use crate::store::SharedStore;
 
@@ -38,6 +40,8 @@ const LAST_LINES: Duration = Duration::from_secs(10);
 pub(super) struct Worker {
     pub parts: Parts,
     pub name: String,
+    /// For a component that has a placement: it works at a place of its own then, not at that of the driver's name.
+    pub placement: Option<Placement>,
     pub resources: Vec<String>,
     pub reconciler: Arc<dyn Reconciler>,
     pub concurrency: Concurrency,
@@ -52,8 +56,8 @@ impl Worker {
     pub(super) async fn run(self, starting: Option<Starting>, stop: CancellationToken) {
         let consumer = Consumer {
             stream: Stream::Messages,
-            name: self.name.clone(),
-            filters: subject::driver_filters(&self.name, &self.resources),
+            name: self.station(),
+            filters: self.filters(),
             max_in_flight: self.concurrency.everywhere.max(1),
             ack_wait: self.parts.config.ack_wait(),
         };
@@ -141,14 +145,23 @@ impl Worker {
             attempt: message.attempt,
         };
         let wanted = unwanted.begin(attempt);
-        let result = tokio::select! {
-            () = wanted.cancelled() => {
-                hold.done();
-                return self.acknowledge(&delivery).await;
+        let work = async {
+            if self.is_shadow() {
+                self.shadow(&mut message, &resource, &delivery).await;
+                return None;
             }
-            result = self.work(&mut message, &resource, &delivery) => result,
+            Some(self.work(&mut message, &resource, &delivery).await)
+        };
+        let result = tokio::select! {
+            () = wanted.cancelled() => None,
+            result = work => result,
         };
         drop(wanted);
+        // Nobody waits for it, or nobody any more.
+        let Some(result) = result else {
+            hold.done();
+            return self.acknowledge(&delivery).await;
+        };
         // What the engine has recorded need not come back to it.
         resource.metadata.retain(|key, _| !key.starts_with(keys::DRIVER_RESULT));
         let reported = match result {
@@ -169,14 +182,44 @@ impl Worker {
         }
     }
 
-    /// Reads the large results of earlier steps, calls the driver, and puts its own where it can be published. The error
-    /// says why the step has to be given back.
+    fn is_shadow(&self) -> bool {
+        self.placement == Some(Placement::Shadow)
+    }
+
+    /// The name of the place at which it works.
+    fn station(&self) -> String {
+        let station = self.placement.and_then(|placement| placement.station(&self.name));
+        station.unwrap_or_else(|| self.name.clone())
+    }
+
+    /// The subjects it takes. What goes to every driver goes to a shadow's remote instances alone.
+    fn filters(&self) -> Vec<String> {
+        let all = subject::driver_filters(&self.station(), &self.resources);
+        let broadcasts: Vec<String> = self.resources.iter().map(|resource| subject::resources(resource)).collect();
+        all.into_iter().filter(|filter| !self.is_shadow() || !broadcasts.contains(filter)).collect()
+    }
+
+    /// Calls the driver, and puts its result where it can be published. The error says why the step has to be given back.
     async fn work(
         &self,
         message: &mut DriverMessage,
         resource: &Resource,
         delivery: &Delivery,
     ) -> Result<StepResult, String> {
+        let (mut result, usage) = self.answer(message, resource, delivery).await?;
+        // Only we name data that lies elsewhere; a driver of this process gives it whole.
+        result.blob = None;
+        self.place(&mut result, delivery).await.map_err(|error| error.to_string())?;
+        Ok(StepResult { usage, ..StepResult::new(&self.name, result) })
+    }
+
+    /// Reads the large results of earlier steps and calls the driver. The error says why the step has to be given back.
+    async fn answer(
+        &self,
+        message: &mut DriverMessage,
+        resource: &Resource,
+        delivery: &Delivery,
+    ) -> Result<(DriverResult, Option<Usage>), String> {
         let blobs = self.parts.blobs.as_ref();
         let context = message.context.take().unwrap_or_default();
         let context = match self.in_progress(delivery, large::whole(blobs, context)).await {
@@ -184,14 +227,10 @@ impl Worker {
             Err((_, Unread::Blob(error @ blob::Error::Unavailable(_)))) => return Err(error.to_string()),
             Err((step, error)) => {
                 let text = format!("the result of step \"{step}\" cannot be read: {error}");
-                return Ok(StepResult::new(&self.name, Failure::Retryable(text).into()));
+                return Ok((Failure::Retryable(text).into(), None));
             }
         };
-        let (mut result, usage) = self.reconcile(message, resource, context, delivery).await?;
-        // Only we name data that lies elsewhere; a driver of this process gives it whole.
-        result.blob = None;
-        self.place(&mut result, delivery).await.map_err(|error| error.to_string())?;
-        Ok(StepResult { usage, ..StepResult::new(&self.name, result) })
+        self.reconcile(message, resource, context, delivery).await
     }
 
     /// Puts a large result where it can be named; while the blob store does not take it, offers it again.
@@ -278,7 +317,9 @@ impl Worker {
     ) -> Result<(Request, LogPump), String> {
         let run = message.run_id.parse().map_err(|_| format!("run_id \"{}\" is not a UUID", message.run_id))?;
         let step = self.step_of(message).to_owned();
-        let (log, pump) = LogPump::new(&self.parts, run, &self.name, &step, &context.pipeline);
+        let (log, mut pump) = LogPump::new(&self.parts, run, &self.name, &step, &context.pipeline);
+        // What a shadow says is no part of the run's log.
+        pump.silent = self.is_shadow();
         let mut resource = resource.clone();
         resource.metadata.retain(|key, _| key == "version");
         let request = Request {
@@ -289,7 +330,8 @@ impl Worker {
             resource,
             context,
             digest: message.digests.get(&self.name).cloned(),
-            grant: message.grant.clone(),
+            // A shadow has no effect outside of itself.
+            grant: if self.is_shadow() { Some(Grant::default()) } else { message.grant.clone() },
             values: self.values(run),
             uses: UseLog::default(),
             log,
@@ -301,7 +343,7 @@ impl Worker {
     fn values(&self, run: RunId) -> SharedValues {
         let Engine { value_bytes: bytes, value_keys: keys, .. } = self.parts.config.engine;
         let place = |store: &SharedStore| SharedValues::of(store.clone(), run, ValueBounds { bytes, keys });
-        self.store.as_ref().map(place).unwrap_or_default()
+        self.store.as_ref().filter(|_| !self.is_shadow()).map(place).unwrap_or_default()
     }
 
     /// The step of a message; of one that goes to every driver, the driver's own name.

@@ -13,21 +13,34 @@ use super::machine::{Belt, Effect, Limits};
 use crate::bus::{self, Place, subject};
 use crate::config;
 use crate::model::{
-    CancelSignal, Digest, DriverMessage, Grant, PipelineEvent, Resource, Run, StepRecord, StepResult, keys,
+    CancelSignal, Digest, DriverMessage, Grant, PipelineEvent, Placement, Resource, Run, StepRecord, StepResult, keys,
 };
 
 /// What the core may know of the world: the time, and the places of drivers for resources of a type.
 #[must_use]
 pub fn belt(now: Timestamp, places: &BTreeMap<String, Place>, resource: &str, config: &config::Engine) -> Belt {
-    let tokens = |takes: &dyn Fn(&str, &Place) -> bool| -> BTreeMap<String, String> {
-        let chosen = places.iter().filter(|(name, place)| takes(name.as_str(), place));
-        chosen.map(|(name, place)| (name.clone(), place.token.clone())).collect()
-    };
     let broadcast = subject::resources(resource);
+    let (mut connected, mut placed, mut listening) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for (name, place) in places {
+        let (driver, placement) = Placement::of_place(name);
+        let token = || place.token.clone();
+        if place.takes(&broadcast) {
+            listening.insert(driver.to_owned(), token());
+        }
+        if let Some(placement) = placement {
+            if place.takes(&subject::driver(name, resource)) {
+                // While a placement changes, both places may be there: the first in the order of names is taken.
+                placed.entry(driver.to_owned()).or_insert((placement, token()));
+            }
+        } else if place.takes(&subject::driver(driver, resource)) {
+            connected.insert(driver.to_owned(), token());
+        }
+    }
     Belt {
         now,
-        connected: tokens(&|name, place| place.takes(&subject::driver(name, resource))),
-        listening: tokens(&|_, place| place.takes(&broadcast)),
+        connected,
+        placed,
+        listening,
         group: None,
         data: Loaded::default(),
         limits: Limits { fan_out: config.fan_out, result_bytes: config.result_bytes },
@@ -40,7 +53,7 @@ pub fn message(run: &Run, effect: &Effect) -> Result<Option<bus::Message>, serde
         Effect::Announce => announcement(run).map(Some),
         Effect::Dispatch { step, attempt, dispatch } => {
             let Some(record) = run.steps.get(*step) else { return Ok(None) };
-            let subject = subject::driver(&record.driver, &run.input.resource.resource);
+            let subject = subject::driver(&station(record), &run.input.resource.resource);
             let id = dispatch_id(run, &record.id, *attempt, *dispatch);
             let grant = run.policy(*step).and_then(|policy| policy.grant.clone());
             let address = Address { subject, id, step: &record.id, attempt: *attempt, record: Some(record), grant };
@@ -53,6 +66,23 @@ pub fn message(run: &Run, effect: &Effect) -> Result<Option<bus::Message>, serde
             driver_message(run, &address).map(Some)
         }
     }
+}
+
+/// The copy of a dispatch for a component that shadows the remote instances to which the dispatch goes.
+pub fn shadow(run: &Run, effect: &Effect, places: &BTreeMap<String, Place>) -> Option<bus::Message> {
+    let Effect::Dispatch { step, .. } = effect else { return None };
+    let record = run.steps.get(*step).filter(|record| record.station.is_none())?;
+    let station = Placement::Shadow.station(&record.driver)?;
+    let subject = subject::driver(&station, &run.input.resource.resource);
+    places.get(&station).filter(|place| place.takes(&subject))?;
+    let message = message(run, effect).ok()??;
+    Some(bus::Message { subject, id: format!("{}/shadow", message.id), ..message })
+}
+
+/// The name of the place to which a step goes.
+fn station(record: &StepRecord) -> String {
+    let placed = record.station.and_then(|placement| placement.station(&record.driver));
+    placed.unwrap_or_else(|| record.driver.clone())
 }
 
 /// The signals, with their subjects, that tell drivers to stop attempts which ended without their word between two

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::model::{
-    Attempt, BlobRef, Cause, DriverResult, FanOut, Halt, Run, RunStatus, StepRecord, StepStatus, Usage,
+    Attempt, BlobRef, Cause, DriverResult, FanOut, Halt, Placement, Run, RunStatus, StepRecord, StepStatus, Usage,
 };
 
 /// What happened.
@@ -40,6 +40,8 @@ pub enum Event {
         attempt: u32,
         /// The token of the driver's place.
         place: String,
+        /// For which placement of the driver that place is.
+        station: Option<Placement>,
         /// When the attempt is over; of a dispatch that is sent anew, the first one's stands.
         deadline: Option<Timestamp>,
         /// When.
@@ -85,6 +87,8 @@ pub enum Event {
         message: String,
         /// Before this time the next one does not begin.
         not_before: Timestamp,
+        /// It was the component, and the remote instances of its driver take over.
+        fell_back: bool,
         /// When.
         at: Timestamp,
     },
@@ -242,19 +246,16 @@ impl StepRecord {
 
     fn apply(&mut self, event: &Event) {
         match event {
-            Event::StepDispatched { attempt, place, deadline, at, .. } => {
+            Event::StepDispatched { attempt, place, station, deadline, at, .. } => {
                 if self.attempt != *attempt {
                     self.attempt = *attempt;
                     self.dispatches = 0;
                     self.started_at = Some(*at);
                     self.deadline = *deadline;
                 }
-                self.status = StepStatus::Running;
-                self.dispatches += 1;
                 self.place.clone_from(place);
-                self.sent = false;
-                self.not_before = None;
-                self.reason.clear();
+                self.station = *station;
+                self.go_out();
             }
             Event::StepWaited { reason, .. } => {
                 self.status = StepStatus::Waiting;
@@ -273,11 +274,12 @@ impl StepRecord {
                     result.blob = Some(blob.clone());
                 }
             }
-            Event::AttemptFailed { cause, message, not_before, at, .. } => {
+            Event::AttemptFailed { cause, message, not_before, fell_back, at, .. } => {
                 self.end_attempt(cause.as_str(), message, *at);
                 self.status = StepStatus::Waiting;
                 self.deadline = None;
                 self.not_before = Some(*not_before);
+                self.fell_back |= fell_back;
                 self.reason = format!("attempt {} ended: {message}; the next is due at {not_before}", self.attempt);
             }
             Event::AttemptMeasured { attempt, usage, .. } => {
@@ -311,6 +313,14 @@ impl StepRecord {
             | Event::Paused { .. }
             | Event::Finished { .. } => {}
         }
+    }
+
+    fn go_out(&mut self) {
+        self.status = StepStatus::Running;
+        self.dispatches += 1;
+        self.sent = false;
+        self.not_before = None;
+        self.reason.clear();
     }
 
     fn end_attempt(&mut self, outcome: &str, message: &str, at: Timestamp) {

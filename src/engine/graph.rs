@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::event::Event;
 use super::machine::{BATCH, Belt, Decision};
-use crate::model::{Halt, Pipeline, Run, RunStatus, StepRecord, StepStatus};
+use crate::model::{Halt, Pipeline, Placement, Run, RunStatus, StepRecord, StepStatus};
 
 /// Whether a step whose turn has not come may begin.
 enum Turn {
@@ -149,20 +149,43 @@ impl Run {
     pub(super) fn turn_of(&self, step: usize, belt: &Belt) -> Event {
         let record = self.steps.get(step);
         let driver = record.map_or("", |record| record.driver.as_str());
-        match self.place_of(driver, belt) {
-            Some(place) => {
+        match self.place_of(driver, record.is_some_and(|record| record.fell_back), belt) {
+            Some((station, place)) => {
                 let attempt = record.map_or(1, |record| record.next_attempt());
                 let timeout = self.policy(step).and_then(|step| step.timeout);
                 let deadline = timeout.map(|timeout| belt.now.saturating_add(timeout).unwrap_or(jiff::Timestamp::MAX));
-                Event::StepDispatched { step, attempt, place: place.clone(), deadline, at: belt.now }
+                let place = place.clone();
+                Event::StepDispatched { step, attempt, place, station, deadline, at: belt.now }
             }
             None => Event::StepWaited { step, reason: format!("no driver \"{driver}\" is connected") },
         }
     }
 
-    pub(super) fn place_of<'a>(&self, driver: &str, belt: &'a Belt) -> Option<&'a String> {
-        let places = if self.input.pipeline.is_some() { &belt.connected } else { &belt.listening };
-        places.get(driver)
+    /// The place to which a step of this driver goes now, and the placement it is for.
+    fn place_of<'a>(&self, driver: &str, fell_back: bool, belt: &'a Belt) -> Option<(Option<Placement>, &'a String)> {
+        if self.input.pipeline.is_none() {
+            return Some((None, belt.listening.get(driver)?));
+        }
+        let placed = belt.placed.get(driver).filter(|(placement, _)| match placement {
+            Placement::Component => true,
+            Placement::ComponentThenRemote => !fell_back,
+            Placement::Remote | Placement::Shadow => false,
+        });
+        match placed {
+            Some((placement, token)) => Some((Some(*placement), token)),
+            None => Some((None, belt.connected.get(driver)?)),
+        }
+    }
+
+    /// Whether the place is still there to which a step went.
+    pub(super) fn is_in_place(&self, record: &StepRecord, belt: &Belt) -> bool {
+        let placed = |placement| belt.placed.get(&record.driver).filter(|placed| placed.0 == placement);
+        let token = match record.station {
+            _ if self.input.pipeline.is_none() => belt.listening.get(&record.driver),
+            Some(placement) => placed(placement).map(|(_, token)| token),
+            None => belt.connected.get(&record.driver),
+        };
+        token == Some(&record.place)
     }
 
     fn finish(&self, belt: &Belt) -> Option<Event> {

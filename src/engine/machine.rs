@@ -15,7 +15,7 @@ use super::data::Loaded;
 use super::event::Event;
 use super::retry;
 use crate::model::{
-    BlobRef, Cause, DriverResult, Group, Halt, Run, RunId, RunStatus, Step, StepRecord, StepStatus, Usage,
+    BlobRef, Cause, DriverResult, Group, Halt, Placement, Run, RunId, RunStatus, Step, StepRecord, StepStatus, Usage,
 };
 
 /// The most events of one kind that one decision makes; the rest follows in the next. A transition writes little more
@@ -100,6 +100,8 @@ pub struct Belt {
     pub now: Timestamp,
     /// Drivers that take steps for resources of the run's type, each with the token of its place on the bus.
     pub connected: BTreeMap<String, String>,
+    /// The components among them that have a placement, with it and the token of their own place.
+    pub placed: BTreeMap<String, (Placement, String)>,
     /// Drivers that listen for all resources of the run's type, likewise.
     pub listening: BTreeMap<String, String>,
     /// What a run may take.
@@ -327,14 +329,25 @@ impl Run {
         let retry = self.policy(step).and_then(|step| step.retry.as_ref());
         let record = self.steps.get(step);
         let attempts = record.map_or(1, |record| record.attempt);
+        if self.falls_back(step, cause, &result) {
+            let message = result.message;
+            return Event::AttemptFailed { step, cause, message, not_before: at, fell_back: true, at };
+        }
         match retry {
             Some(policy) if self.may_go_on(step) && retry::worth_another(retry, cause, attempts, &result) => {
                 let id = record.map_or("", |record| record.id.as_str());
                 let not_before = retry::not_before(policy, self.head.id, id, attempts, at);
-                Event::AttemptFailed { step, cause, message: result.message, not_before, at }
+                Event::AttemptFailed { step, cause, message: result.message, not_before, fell_back: false, at }
             }
             _ => Event::StepFailed { step, cause, result, at },
         }
+    }
+
+    /// Whether a component ended so that the remote instances of its driver take over.
+    fn falls_back(&self, step: usize, cause: Cause, result: &DriverResult) -> bool {
+        let record = self.steps.get(step).filter(|_| cause == Cause::Failure && self.may_go_on(step));
+        let placed = record.is_some_and(|record| record.station == Some(Placement::ComponentThenRemote));
+        placed && retry::is_of_the_component(result)
     }
 
     /// What a call took, of a driver that is a component: nobody else's word is asked for.
@@ -371,7 +384,7 @@ impl Run {
             return Some(self.end_of_attempt(step, Cause::Timeout, result, belt.now));
         }
         // Its place was made anew or is gone, and with it the message, if the driver had not taken it.
-        if !record.is_with_driver() || self.place_of(&record.driver, belt) == Some(&record.place) {
+        if !record.is_with_driver() || self.is_in_place(record, belt) {
             return None;
         }
         let lost = DriverResult::failure(format!("lost: driver \"{}\" vanished from the bus", record.driver));

@@ -18,7 +18,7 @@ use super::quiet::{Drivers, Quiet};
 use super::sequencer::Workers;
 use super::worker::Look;
 use crate::bus::{Health, Place};
-use crate::model::RunId;
+use crate::model::{Placement, RunId};
 use crate::store::{self, Entry, List, Page, groups, keys, lease};
 
 /// Runs listed at one time.
@@ -77,7 +77,7 @@ fn duty(parts: &Parts, stop: &CancellationToken) -> watch::Receiver<bool> {
 /// The drivers whose places came, went or were made anew.
 fn changed(before: &Places, now: &Places) -> Drivers {
     let differs = |name: &&String| before.get(*name) != now.get(*name);
-    Drivers::of(before.keys().chain(now.keys()).filter(differs).map(String::as_str))
+    Drivers::of(before.keys().chain(now.keys()).filter(differs).map(|name| Placement::of_place(name).0))
 }
 
 struct Sweep {

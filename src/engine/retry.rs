@@ -42,6 +42,13 @@ fn is_permanent(result: &DriverResult) -> bool {
     matches!(result.data.get("failure").and_then(Value::as_str), Some("permanent" | "not_callable"))
 }
 
+/// A component that trapped or passed a limit, or that cannot be called: another form of its driver may do the same work.
+#[must_use]
+pub fn is_of_the_component(result: &DriverResult) -> bool {
+    let kind = result.data.get("failure").and_then(Value::as_str);
+    matches!(kind, Some("trapped" | "out_of_budget" | "tripped" | "not_callable"))
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::SignedDuration;

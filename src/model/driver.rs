@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
-use super::{DriverLimits, Grant};
+use super::{DriverLimits, Grant, Placement};
 
 /// The record of a driver that was uploaded as a WASI component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -32,12 +32,40 @@ pub struct Driver {
     /// The bounds of its calls that are its own.
     #[serde(default, skip_serializing_if = "DriverLimits::is_empty")]
     pub limits: DriverLimits,
+    /// Who gets its steps if remote instances have the same name; without it whoever is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
     /// When these bytes were uploaded.
     #[schema(value_type = String, format = DateTime)]
     pub uploaded_at: Timestamp,
     /// The number of its version; 0 if it was uploaded before there were versions.
     #[serde(default)]
     pub version: u32,
+}
+
+/// What the operator says of a driver that is a component; it stays when the component is replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DriverTerms {
+    /// The bounds of its calls that are its own.
+    pub limits: DriverLimits,
+    /// What it may do beyond computing.
+    pub grant: Grant,
+    /// Who gets its steps.
+    pub placement: Option<Placement>,
+}
+
+impl Driver {
+    /// The terms that hold for it.
+    #[must_use]
+    pub fn terms(&self) -> DriverTerms {
+        DriverTerms { limits: self.limits, grant: self.grant.clone(), placement: self.placement }
+    }
+
+    /// The name of the place on the bus at which its component works; none if it does not.
+    #[must_use]
+    pub fn station(&self) -> Option<String> {
+        self.placement.map_or_else(|| Some(self.name.clone()), |placement| placement.station(&self.name))
+    }
 }
 
 /// One upload of a driver's component, or a return to an earlier one. Never changes.
@@ -68,12 +96,13 @@ pub struct DriverVersion {
 }
 
 impl DriverVersion {
-    /// The record of the driver that this version makes. Limits and grant are the driver's, whatever its version.
+    /// The record of the driver that this version makes. The terms are the driver's, whatever its version.
     #[must_use]
-    pub fn driver(&self, name: &str, limits: DriverLimits, grant: Grant) -> Driver {
+    pub fn driver(&self, name: &str, terms: DriverTerms) -> Driver {
+        let DriverTerms { limits, grant, placement } = terms;
         let Self { version, digest, resources, size, wit_version, imports, uploaded_at, .. } = self.clone();
         let name = name.to_owned();
-        Driver { name, resources, digest, size, wit_version, imports, grant, limits, uploaded_at, version }
+        Driver { name, resources, digest, size, wit_version, imports, grant, limits, placement, uploaded_at, version }
     }
 }
 

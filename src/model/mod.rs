@@ -4,6 +4,7 @@
 
 mod blob_ref;
 mod breaker;
+mod comparison;
 mod concurrency;
 mod definition;
 mod driver;
@@ -16,6 +17,7 @@ mod matrix;
 mod message;
 mod name;
 mod pipeline;
+mod placement;
 mod policy;
 mod resource;
 mod run;
@@ -27,9 +29,10 @@ mod uses;
 
 pub use blob_ref::BlobRef;
 pub use breaker::{BreakerState, BreakerView};
+pub use comparison::{Comparison, differences};
 pub use concurrency::{Concurrency, Group, OnConflict, RunGroup};
 pub use definition::ResourceDefinition;
-pub use driver::{Digest, DigestError, Driver, DriverVersion};
+pub use driver::{Digest, DigestError, Driver, DriverTerms, DriverVersion};
 pub use expression::{Expression, ExpressionError, MAX_EXPRESSION, Scope, shown};
 pub use grant::{
     Access, AnyPort, Capability, Destination, Effective, EnvGrant, FolderGrant, Grant, GrantLevel, Host, HostError,
@@ -43,6 +46,7 @@ pub use matrix::Matrix;
 pub use message::{CancelSignal, DriverMessage, DriverReport, PipelineEvent, SharedContext, StepResult, keys};
 pub use name::{NameError, check_driver_name, check_name};
 pub use pipeline::Pipeline;
+pub use placement::Placement;
 pub use policy::{Approval, Backoff, Cause, Retry};
 pub use resource::Resource;
 pub use run::{DriverResult, Halt, ResourceEvent, ResourceRef, Run, RunHead, RunId, RunInput, RunStatus};

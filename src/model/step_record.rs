@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Digest, DriverResult, Usage};
+use super::{Digest, DriverResult, Placement, Usage};
 
 /// Where a step stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -90,6 +90,12 @@ pub struct StepRecord {
     /// The driver's place on the bus to which it was sent last; another one there later never saw this dispatch.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub place: String,
+    /// For which placement of its driver that place is; none if it is the one of the driver's own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub station: Option<Placement>,
+    /// The component failed in a way that gives the step to the remote instances of its driver.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fell_back: bool,
     /// The bus has confirmed that it keeps the dispatch, so it need not be sent again.
     #[serde(default)]
     pub sent: bool,
@@ -159,6 +165,8 @@ impl StepRecord {
             attempt: 0,
             dispatches: 0,
             place: String::new(),
+            station: None,
+            fell_back: false,
             sent: false,
             digest: None,
             reason: String::new(),

@@ -86,7 +86,7 @@ impl Uses {
             self.add(new);
         }
         self.uses.retain(|known| known.last_at >= oldest);
-        self.uses.sort_by(|one, other| other.last_at.cmp(&one.last_at));
+        self.uses.sort_by_key(|used| std::cmp::Reverse(used.last_at));
         self.uses.truncate(most);
     }
 

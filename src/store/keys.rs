@@ -49,6 +49,18 @@ pub fn uses(driver: &str) -> String {
     format!("{USES}{driver}")
 }
 
+/// Before what the component of a driver answered beside its remote instances.
+#[must_use]
+pub fn comparisons(driver: &str) -> String {
+    format!("comparisons/{driver}/")
+}
+
+/// What the component of a driver answered to one attempt beside its remote instances.
+#[must_use]
+pub fn comparison(driver: &str, run: RunId, step: &str, attempt: u32) -> String {
+    format!("comparisons/{driver}/{run}/{step}/{attempt}")
+}
+
 /// Before the versions of all drivers that are components.
 pub const DRIVER_VERSIONS: &str = "driver-versions/";
 

@@ -61,7 +61,7 @@ pub fn grant(bytes: &[u8]) {
         match decided {
             // The maximum names no ranges, so nothing beyond the open internet can be allowed.
             Ok(permit) => {
-                assert!(!permit.allows("10.0.0.1".parse().unwrap()) && permit.allows("1.1.1.1".parse().unwrap()))
+                assert!(!permit.allows("10.0.0.1".parse().unwrap()) && permit.allows("1.1.1.1".parse().unwrap()));
             }
             Err(refusal) => {
                 let mut cured = grant.clone();

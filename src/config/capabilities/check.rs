@@ -14,8 +14,10 @@ impl Capabilities {
         let maximum = self.maximum();
         for (index, folder) in grant.folders.iter().enumerate() {
             let offered = maximum.folders.iter().find(|offered| offered.name == folder.name);
-            let known = maximum.folders.iter().map(|offered| offered.name.as_str()).collect();
-            let Some(offered) = offered else { return Err(unknown(&format!("folders[{index}]"), &folder.name, known)) };
+            let known: Vec<&str> = maximum.folders.iter().map(|offered| offered.name.as_str()).collect();
+            let Some(offered) = offered else {
+                return Err(unknown(&format!("folders[{index}]"), &folder.name, &known));
+            };
             if folder.access > offered.access {
                 let problem = format!("capabilities.folders lets \"{}\" be read only: leave it out", folder.name);
                 return Err(Invalid::field(format!("grant.folders[{index}].access"), problem));
@@ -23,8 +25,8 @@ impl Capabilities {
         }
         for (index, secret) in grant.secrets.iter().enumerate() {
             if !self.secrets.contains_key(&secret.name) {
-                let known = self.secrets.keys().map(String::as_str).collect();
-                return Err(unknown(&format!("secrets[{index}]"), &secret.name, known));
+                let known: Vec<&str> = self.secrets.keys().map(String::as_str).collect();
+                return Err(unknown(&format!("secrets[{index}]"), &secret.name, &known));
             }
         }
         for (index, env) in grant.env.iter().enumerate() {
@@ -38,11 +40,8 @@ fn check_variable(index: usize, env: &EnvGrant, offered: &[EnvGrant]) -> Result<
     let path = format!("grant.env[{index}]");
     let covering = offered.iter().find(|offered| offered.name == env.name || offered.covers(&env.name));
     let Some(covering) = covering else {
-        return Err(unknown(
-            &format!("env[{index}]"),
-            &env.name,
-            offered.iter().map(|env| env.name.as_str()).collect(),
-        ));
+        let known: Vec<&str> = offered.iter().map(|env| env.name.as_str()).collect();
+        return Err(unknown(&format!("env[{index}]"), &env.name, &known));
     };
     if env.value.is_none() && covering.value.is_none() && !env.name.ends_with('*') {
         let problem = format!("\"{}\" has no value: give one, or define it in capabilities.env", env.name);
@@ -51,7 +50,7 @@ fn check_variable(index: usize, env: &EnvGrant, offered: &[EnvGrant]) -> Result<
     Ok(())
 }
 
-fn unknown(path: &str, name: &str, known: Vec<&str>) -> Invalid {
+fn unknown(path: &str, name: &str, known: &[&str]) -> Invalid {
     let known = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
     let list = path.split('[').next().unwrap_or_default();
     let problem = format!("\"{name}\" cannot be granted: capabilities.{list} of the configuration has {known}");

@@ -152,6 +152,12 @@ async fn publish(parts: &Parts, run: &Run, effect: &Effect) -> Result<(), bus::E
     let message = dispatch::message(run, effect).map_err(|error| bus::Error::Refused(error.to_string()))?;
     let Some(message) = message else { return Ok(()) };
     parts.bus.publish(message).await?;
+    let shadow = dispatch::shadow(run, effect, &parts.bus.places().borrow());
+    if let Some(shadow) = shadow
+        && let Err(error) = parts.bus.publish(shadow).await
+    {
+        tracing::debug!(run = %run.head.id, %error, "a step is not shadowed");
+    }
     if !matches!(effect, Effect::Announce) {
         parts.metrics.steps_dispatched.inc();
     }

@@ -29,13 +29,12 @@ impl Uses {
                 }
                 Used::Secrets { name, destination } => {
                     let rule = HttpGrant::only(destination);
-                    match least.secrets.iter_mut().find(|secret| secret.name == *name) {
-                        Some(secret) => join(secret.to.get_or_insert_default(), rule),
-                        None => {
-                            let env = granted.secrets.iter().find(|secret| secret.name == *name);
-                            let env = env.and_then(|secret| secret.env.clone());
-                            least.secrets.push(SecretGrant { name: name.clone(), env, to: Some(vec![rule]) });
-                        }
+                    if let Some(secret) = least.secrets.iter_mut().find(|secret| secret.name == *name) {
+                        join(secret.to.get_or_insert_default(), rule);
+                    } else {
+                        let env = granted.secrets.iter().find(|secret| secret.name == *name);
+                        let env = env.and_then(|secret| secret.env.clone());
+                        least.secrets.push(SecretGrant { name: name.clone(), env, to: Some(vec![rule]) });
                     }
                 }
             }

@@ -1,5 +1,7 @@
 //! Folders: those that were granted, with the access that was granted, and no way out of them.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use conveyor::config::{Config, Folder};
 use conveyor::model::{Access, RunId};
 use jiff::Timestamp;
@@ -154,7 +156,6 @@ async fn the_scratch_folder_is_shared_within_a_run_and_with_nobody_else() {
     assert!(told[0]["error"].is_string() && told[1]["error"].is_string(), "{told:?}");
     assert_eq!(told[2], json!([]));
     let folder = field.data.path().join("scratch").join(run.to_string());
-    use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(std::fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o700);
 }
 

@@ -137,7 +137,8 @@ impl Outcome {
     }
 
     fn log(&self) -> String {
-        self.lines.iter().map(|line| format!("{}\n", line.message)).collect()
+        let lines: Vec<&str> = self.lines.iter().map(|line| line.message.as_str()).collect();
+        lines.join("\n")
     }
 }
 

@@ -182,7 +182,9 @@ async fn what_a_call_sends_is_bounded_in_number_at_one_time_and_in_size() {
 
     let large = json!([{ "act": "http", "method": "POST", "authority": authority, "body": "x".repeat(40 << 10) }]);
     let error = field.acts(large).await.error();
-    assert!(error.contains("HttpRequestBodySize") || error.contains("HttpProtocolError"), "{error}");
+    // Which of these the guest meets first depends on how far it had come with the body.
+    let known = ["HttpRequestBodySize", "HttpProtocolError", "StreamError::Closed"];
+    assert!(known.iter().any(|known| error.contains(known)), "{error}");
 }
 
 /// A guest that is stopped while it waits for a peer leaves nothing behind.

@@ -59,7 +59,11 @@ fn features_that_are_off_are_refused() {
 #[test]
 fn a_component_that_is_no_driver_is_refused() {
     let idle = guest::component_of("bystander", r#"(module (func (export "idle")))"#);
-    assert_eq!(refusal(&idle), "the component does not export conveyor:driver/reconciler@0.1.0; it exports idle",);
+    assert_eq!(
+        refusal(&idle),
+        "the component does not export conveyor:driver/reconciler@0.2.0 or conveyor:driver/reconciler@0.1.0; it exports \
+         idle",
+    );
     let nothing = wat::parse_str("(component)").unwrap();
     assert!(refusal(&nothing).ends_with("it exports nothing"));
 }
@@ -69,7 +73,7 @@ fn a_driver_of_another_version_is_told_which_are_supported() {
     assert_eq!(
         refusal(&guest::component_for_version("0.3.0")),
         "the component exports conveyor:driver/reconciler@0.3.0, a version that this host does not speak; supported: \
-         conveyor:driver/reconciler@0.1.0",
+         conveyor:driver/reconciler@0.2.0 or conveyor:driver/reconciler@0.1.0",
     );
 }
 

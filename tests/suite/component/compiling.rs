@@ -168,10 +168,11 @@ async fn a_driver_whose_fuel_is_limited_has_machine_code_of_its_own() {
     let mut config = Config::default();
     config.component.compiler = Some(env!("CARGO_BIN_EXE_conveyor").into());
     config.component.fuel = Some(1_000_000);
+    let folder = temporary.path().join("compiled");
     for _ in 0..2 {
-        call_with(temporary.path(), guest::ok(), &config).await.unwrap();
+        call_with(&folder, guest::ok(), &config).await.unwrap();
         // The second time it is found on the disk.
         config.component.compiler = Some("/nowhere/conveyor".into());
     }
-    assert_eq!(fs::read_dir(temporary.path().join("compiled/metered")).unwrap().count(), 3);
+    assert_eq!(fs::read_dir(folder.join("metered")).unwrap().count(), 3);
 }

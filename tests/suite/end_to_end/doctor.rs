@@ -94,7 +94,7 @@ async fn a_server_that_runs_is_seen_and_goes_on() {
     assert_found(&said, "nats-reach", "skipped", "in process");
     assert_found(&said, "etcd-reach", "skipped", "");
     assert_found(&said, "clock", "ok", "");
-    for part in [env!("CARGO_PKG_VERSION"), "SQLite 3.", "wasmtime ", "conveyor:driver 0.1.0"] {
+    for part in [env!("CARGO_PKG_VERSION"), "SQLite 3.", "wasmtime ", "conveyor:driver 0.2.0, 0.1.0"] {
         assert_found(&said, "versions", "ok", part);
     }
     assert!(check(&said, "fsync").1.contains("of 32"), "{}", said.out);

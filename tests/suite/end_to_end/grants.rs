@@ -36,6 +36,18 @@ async fn tried(server: &Server, name: &str, acts: Value) -> Vec<Value> {
     run.steps[0].result.as_ref().unwrap().data.as_array().unwrap().clone()
 }
 
+fn grant(port: u16) -> String {
+    format!(
+        "
+http:
+  - {{ scheme: http, host: 127.0.0.1, port: {port}, methods: [GET, POST], addresses: [127.0.0.0/8] }}
+  - {{ host: unused.example }}
+folders: [{{ name: scratch, access: read-write }}]
+secrets: [{{ name: token, to: [{{ scheme: http, host: 127.0.0.1, port: {port} }}] }}]
+"
+    )
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_driver_is_granted_what_a_file_says_and_its_use_is_compared_with_it() {
     let (folder, peer) = (tempfile::tempdir().unwrap(), Peer::start().await);
@@ -48,19 +60,7 @@ async fn a_driver_is_granted_what_a_file_says_and_its_use_is_compared_with_it() 
     };
     server.define("app").await;
     let port = peer.address.port();
-    let grant = file(
-        "grant.yaml",
-        format!(
-            "
-http:
-  - {{ scheme: http, host: 127.0.0.1, port: {port}, methods: [GET, POST], addresses: [127.0.0.0/8] }}
-  - {{ host: unused.example }}
-folders: [{{ name: scratch, access: read-write }}]
-secrets: [{{ name: token, to: [{{ scheme: http, host: 127.0.0.1, port: {port} }}] }}]
-"
-        )
-        .as_bytes(),
-    );
+    let grant = file("grant.yaml", grant(port).as_bytes());
     let component = file("probe.wasm", &built("probe"));
     run(&["driver", "push", &component, "--name", "probe", "--resources", "app", "--grant", &grant]).ok();
     let (_, driver) = server.get("/drivers/probe").await;
@@ -117,18 +117,22 @@ secrets: [{{ name: token, to: [{{ scheme: http, host: 127.0.0.1, port: {port} }}
     assert_eq!(again[2], json!([]));
     assert!(run(&["driver", "usage", "probe"]).ok().out.contains("least:"));
 
-    // The folders of runs that ended are gone.
+    scratch_is_gone(&server).await;
+    // A driver of the same name that comes later is granted nothing, and used nothing.
+    run(&["driver", "delete", "probe"]).ok();
+    run(&["driver", "push", &component, "--name", "probe", "--resources", "app"]).ok();
+    let (_, usage) = server.get("/drivers/probe/usage").await;
+    assert_eq!((&usage["granted"], &usage["used"]), (&json!({}), &json!([])), "{usage}");
+}
+
+/// Waits until the scratch folders of runs that ended are gone.
+async fn scratch_is_gone(server: &Server) {
     let scratch = server.folder().join("scratch");
     let until = Instant::now() + Duration::from_secs(10);
     while std::fs::read_dir(&scratch).unwrap().count() > 0 {
         assert!(Instant::now() < until, "the scratch folder of a run that ended is still there");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // A driver of the same name that comes later is granted nothing, and used nothing.
-    run(&["driver", "delete", "probe"]).ok();
-    run(&["driver", "push", &component, "--name", "probe", "--resources", "app"]).ok();
-    let (_, usage) = server.get("/drivers/probe/usage").await;
-    assert_eq!((&usage["granted"], &usage["used"]), (&json!({}), &json!([])), "{usage}");
 }
 
 /// Waits until the uses that were written are as wanted.

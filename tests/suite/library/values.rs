@@ -44,7 +44,7 @@ async fn count(request: Request) -> Result<DriverResult, Failure> {
 async fn steps_side_by_side_change_one_value_and_lose_no_change() {
     let belt = Conveyor::builder().in_memory().driver("count", &["app"], count).start().await.unwrap();
     let pipeline = json!({ "name": "many", "resource": "app", "steps": [
-        { "id": "each", "driver": "count", "matrix": { "n": (0..20).collect::<Vec<_>>() } }
+        { "id": "each", "driver": "count", "matrix": { "over": (0..20).collect::<Vec<_>>() } }
     ] });
     let view = run(&belt, serde_json::from_value(pipeline).unwrap()).await;
     assert_eq!(view.head.status, RunStatus::Succeeded, "{view:?}");

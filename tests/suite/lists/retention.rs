@@ -11,8 +11,8 @@ use conveyor::config::{self, Config};
 use conveyor::log::{Logs as _, MemoryLogs, NewLine, Query};
 use conveyor::metrics::Metrics;
 use conveyor::model::{
-    Digest, Driver, DriverLimits, DriverResult, DriverVersion, Grant, LogLine, Resource, ResourceDefinition, Run,
-    RunId, RunStatus, StepStatus,
+    Digest, Driver, DriverResult, DriverTerms, DriverVersion, LogLine, Resource, ResourceDefinition, Run, RunId,
+    RunStatus, StepStatus,
 };
 use conveyor::retention::{Error, Parts, Retention};
 use conveyor::store::{List, MemoryStore, SharedStore, SqliteStore, Write, keys, runs};
@@ -283,7 +283,7 @@ fn driver(digest: &Digest) -> Driver {
 }
 
 fn driver_of(version: &DriverVersion) -> Driver {
-    version.driver("d", DriverLimits::default(), Grant::default())
+    version.driver("d", DriverTerms::default())
 }
 
 fn version(digest: &Digest) -> DriverVersion {

@@ -2,6 +2,7 @@
 
 mod exec;
 mod managed;
+mod placement;
 mod secured;
 
 use std::sync::Arc;

@@ -153,6 +153,7 @@ impl World {
         Belt {
             now,
             connected: self.places.clone(),
+            placed: BTreeMap::new(),
             listening: self.places.clone(),
             limits: LIMITS,
             group: None,

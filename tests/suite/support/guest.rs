@@ -65,8 +65,7 @@ pub fn counter() -> Vec<u8> {
     let parts = r#"(data (i32.const 2048) "calls") (data (i32.const 2064) "counting")"#;
     // The answer of `get` is at 3072: the error's case, the entry's at 8, the kind of the value at 16, the value at 24, the
     // revision at 32. That of `put` is at 4096, the number's digit at 2080.
-    let body = format!(
-        "(local $count i64) (local $revision i64)
+    let body = "(local $count i64) (local $revision i64)
         (call $progress (i32.const 50) (i32.const 2064) (i32.const 8))
         (call $get (i32.const 2048) (i32.const 5) (i32.const 3072))
         (if (i32.load8_u (i32.const 3072)) (then unreachable))
@@ -78,9 +77,8 @@ pub fn counter() -> Vec<u8> {
           (i32.const 1) (local.get $revision) (i32.const 4096))
         (if (i32.load8_u (i32.const 4096)) (then unreachable))
         (i32.store8 (i32.const 2080) (i32.add (i32.const 48) (i32.wrap_i64 (local.get $count))))
-        (call $answer (i32.const 1) (i32.const 1536) (i32.const 4) (i32.const 2080) (i32.const 1))"
-    );
-    let core = module(imports, parts, "", &body).replace("reconciler@0.1.0", "reconciler@0.2.0");
+        (call $answer (i32.const 1) (i32.const 1536) (i32.const 4) (i32.const 2080) (i32.const 1))";
+    let core = module(imports, parts, "", body).replace("reconciler@0.1.0", "reconciler@0.2.0");
     encode(&[SECOND_CONTRACT], "driver", &core)
 }
 

@@ -91,7 +91,14 @@ fn of_step(step: usize, before: &StepRecord, after: &StepRecord) -> Vec<Event> {
         StepStatus::Running if ended > 0 || !same_dispatch || before.status != StepStatus::Running => {
             let (place, deadline) = (after.place.clone(), after.deadline);
             let at = after.started_at.unwrap_or_default();
-            events.push(Event::StepDispatched { step, attempt: after.attempt, place, deadline, at });
+            events.push(Event::StepDispatched {
+                step,
+                attempt: after.attempt,
+                place,
+                station: after.station,
+                deadline,
+                at,
+            });
             if after.sent {
                 events.push(Event::StepSettled { step });
             }
@@ -141,7 +148,14 @@ fn end_of(step: usize, attempt: &conveyor::model::Attempt, after: &StepRecord) -
         }
         _ => {
             let not_before = after.not_before.unwrap_or(at);
-            Event::AttemptFailed { step, cause, message: attempt.message.clone(), not_before, at }
+            Event::AttemptFailed {
+                step,
+                cause,
+                message: attempt.message.clone(),
+                not_before,
+                fell_back: after.fell_back,
+                at,
+            }
         }
     })
 }
