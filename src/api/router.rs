@@ -95,6 +95,7 @@ fn quick() -> OpenApiRouter<State> {
         .routes(routes!(runs::list))
         .routes(routes!(runs::get))
         .routes(routes!(runs::values))
+        .routes(routes!(runs::export))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::pause))
         .routes(routes!(runs::resume))

@@ -14,7 +14,7 @@ use super::resources::{AcceptedBody, accepted_body};
 use super::run_query::RunQuery;
 use super::{Items, State};
 use crate::catalog::{Answer, Code, Error, Rerun, RerunFrom, RunView};
-use crate::model::{Digest, RunHead, RunId, RunValues};
+use crate::model::{Bundle, Digest, RunHead, RunId, RunValues};
 
 /// The runs, newest first.
 #[utoipa::path(get, path = "/runs", tag = "runs", params(RunQuery),
@@ -63,6 +63,27 @@ pub struct CancelQuery {
     responses((status = 200, body = RunValues), (status = "4XX", body = ErrorBody)))]
 pub async fn values(Shared(state): Shared<State>, Segments(id): Segments<String>) -> Result<Json<RunValues>, ApiError> {
     Ok(Json(state.catalog.run_values(run_id(&id)?).await?))
+}
+
+/// How much of a run is exported.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ExportQuery {
+    /// Whether the bytes of the components go along.
+    #[serde(default)]
+    pub components: bool,
+}
+
+/// A run that has ended as a file: its record and log, and what its components were asked, got from outside and answered.
+#[utoipa::path(get, path = "/runs/{id}/export", tag = "runs", params(("id" = String, Path), ExportQuery),
+    responses((status = 200, body = Bundle), (status = "4XX", body = ErrorBody)))]
+pub async fn export(
+    Shared(state): Shared<State>,
+    Segments(id): Segments<String>,
+    Params(query): Params<ExportQuery>,
+) -> Result<Json<Bundle>, ApiError> {
+    Ok(Json(state.catalog.export(run_id(&id)?, query.components).await?))
 }
 
 /// Ends a run: what is under way is stopped, what has not begun is skipped, `finally` steps still run. A second cancel

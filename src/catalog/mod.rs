@@ -7,6 +7,7 @@ mod definitions;
 mod driver_versions;
 mod drivers;
 mod error;
+mod export;
 mod grants;
 mod groups;
 mod limits;

@@ -10,7 +10,7 @@ use super::driver_version::{self, Remark, Rollback};
 use super::noun::Noun;
 use super::output::{self, Action, Column, Format, Output};
 use super::project::{self, Project};
-use super::{Context, Error, Exit, exec, inspect};
+use super::{Context, Error, Exit, exec, inspect, replay};
 use super::{driver_grant, driver_placement};
 use crate::model::Grant;
 
@@ -51,6 +51,9 @@ pub enum Driver {
         /// The component.
         file: PathBuf,
     },
+    /// Make a call of an exported run again, in the real host, without a server, with the time, the chance and the answers
+    /// of the network that it had; exits 0 if it ends as it did, 13 if not.
+    Replay(replay::Replay),
     /// Upload a WASI component as a driver, or new bytes for one.
     Push {
         /// The component, or the folder of a driver, whose driver.toml then says what is left out.
@@ -151,7 +154,12 @@ pub(super) async fn run(driver: &Driver, context: &Context) -> Result<Exit, Erro
         Driver::Placement { name, placement } => driver_placement::placement(context, name, placement.as_deref()).await,
         Driver::Shadow { name } => driver_placement::shadow(context, name).await,
         // These talk to no server and are carried out before.
-        Driver::New(_) | Driver::Build(_) | Driver::Test(_) | Driver::Inspect { .. } | Driver::Exec(_) => Ok(Exit::Ok),
+        Driver::New(_)
+        | Driver::Build(_)
+        | Driver::Test(_)
+        | Driver::Replay(_)
+        | Driver::Inspect { .. }
+        | Driver::Exec(_) => Ok(Exit::Ok),
         Driver::Versions { name } => driver_version::versions(name, context).await,
         Driver::Rollback(rollback) => driver_version::rollback(rollback, context).await,
         Driver::Limits { name, set } => limits(context, name, set.as_deref()).await,
@@ -164,7 +172,10 @@ pub(super) async fn run(driver: &Driver, context: &Context) -> Result<Exit, Erro
 impl Driver {
     /// Whether it talks to no server.
     pub(super) fn is_local(&self) -> bool {
-        matches!(self, Self::New(_) | Self::Build(_) | Self::Test(_) | Self::Inspect { .. } | Self::Exec(_))
+        matches!(
+            self,
+            Self::New(_) | Self::Build(_) | Self::Test(_) | Self::Replay(_) | Self::Inspect { .. } | Self::Exec(_)
+        )
     }
 }
 
@@ -174,6 +185,7 @@ pub(super) async fn run_here(driver: Driver, server: &str, output: Output) -> Re
         Driver::New(new) => project::new(&new, output),
         Driver::Build(folder) => project::build(&folder, output),
         Driver::Test(test) => project::test(&test, output).await,
+        Driver::Replay(replay) => replay::replay(&replay, output).await,
         Driver::Inspect { file } => inspect::show(&file, output),
         Driver::Exec(exec) => exec::run(*exec, server, output).await,
         // These are asked of a server.

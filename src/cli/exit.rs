@@ -24,6 +24,8 @@ pub enum Exit {
     RunCancelled = 11,
     /// `doctor` found something with which Conveyor does not work.
     Unhealthy = 12,
+    /// The call that was made again did not end as it did.
+    Different = 13,
     /// A signal ended the command.
     Interrupted = 130,
 }
@@ -40,6 +42,7 @@ Exit codes:
    10  the run that was watched failed
    11  the run that was watched was cancelled
    12  doctor found something that fails
+   13  the call that was replayed did not end as it did
   130  interrupted by a signal";
 
 impl Exit {

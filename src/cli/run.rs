@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::client::{Client, RunDetail};
 use super::output::{self, Format, elapsed};
-use super::{Context, Error, Exit, acts, logs, watch};
+use super::{Context, Error, Exit, acts, logs, replay, watch};
 use crate::model::{RunHead, RunId};
 
 /// How many of the newest runs a part of an id is looked for in.
@@ -42,6 +42,9 @@ pub enum Run {
     },
     /// Do a run again, wholly or in part, as a new run.
     Rerun(acts::Rerun),
+    /// Write a run that has ended to a file: its record and log, and the calls of its components, to be made again by
+    /// `conveyor driver replay`.
+    Export(replay::Export),
     /// Let a run go on behind a step that waits for an approval.
     Approve(acts::Approval),
     /// Fail a step that waits for an approval.
@@ -105,6 +108,7 @@ pub(super) async fn run(run: &Run, context: &Context) -> Result<Exit, Error> {
         Run::Pause { id } => acts::plain("pause", id, context).await,
         Run::Resume { id } => acts::plain("resume", id, context).await,
         Run::Rerun(rerun) => acts::rerun(rerun, context).await,
+        Run::Export(export) => replay::export(export, context).await,
         Run::Approve(approval) => acts::answer("approve", approval, context).await,
         Run::Reject(approval) => acts::answer("reject", approval, context).await,
     }

@@ -73,6 +73,9 @@ pub struct Component {
     pub compile_wall_ms: u64,
     /// Compiled components kept on the disk. Default 1,000.
     pub artifacts: usize,
+    /// The most bytes that are kept of what one call got from clocks, chance and the network, so that `conveyor driver
+    /// replay` can make it again. Default 64 KiB; 0 keeps nothing.
+    pub transcript_bytes: usize,
     /// How long a component that shadows remote instances waits for their answer, in ms. Default 600,000 (10 minutes).
     pub shadow_ms: u64,
     /// Comparisons with remote instances that are kept of one driver, the newest. Default 100.
@@ -112,6 +115,7 @@ impl Default for Component {
             compile_cpu_ms: 60_000,
             compile_wall_ms: 120_000,
             artifacts: 1_000,
+            transcript_bytes: 64 << 10,
             shadow_ms: 600_000,
             comparisons: 100,
             drivers: 1_000,

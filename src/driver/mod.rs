@@ -10,6 +10,7 @@ mod native;
 mod recorder;
 mod registry;
 mod scratch;
+mod tape;
 mod unwanted;
 mod uses;
 mod values;
@@ -27,6 +28,7 @@ pub use meter::Meter;
 pub use native::NativeDriver;
 pub use registry::Manager;
 pub(crate) use registry::Starting;
+pub use tape::Tape;
 pub use uses::UseLog;
 pub use values::{SharedValues, ValueBounds, ValueError};
 
@@ -109,6 +111,8 @@ pub struct Request {
     pub grant: Option<Grant>,
     /// What the steps of the run share.
     pub values: SharedValues,
+    /// What the call gets from clocks, chance and the network.
+    pub tape: Tape,
     /// Where it is noted what the call used of its grants.
     pub uses: UseLog,
     /// Where log lines go.

@@ -16,7 +16,7 @@ use super::logs::LogPump;
 use super::recorder::Recorder;
 use super::registry::Starting;
 use super::unwanted::Unwanted;
-use super::{Concurrency, Failure, Meter, Parts, Reconciler, Request, SharedValues, UseLog, ValueBounds, large};
+use super::{Concurrency, Failure, Meter, Parts, Reconciler, Request, SharedValues, Tape, UseLog, ValueBounds, large};
 use crate::blob;
 use crate::blob::results::{self, Bounds, Unread};
 use crate::bus::{self, Consumer, Delivery, Stream, subject};
@@ -26,7 +26,7 @@ use crate::model::{
     CancelSignal, DriverMessage, DriverResult, Grant, PipelineEvent, Placement, Resource, RunId, SharedContext,
     StepResult, Usage, Uses, keys,
 };
-use crate::store::SharedStore;
+use crate::store::{self, SharedStore};
 
 /// How long a result is offered to a bus that does not take it before its step is given back to be done again.
 const OFFER: Duration = Duration::from_mins(1);
@@ -262,7 +262,7 @@ impl Worker {
             Ok((request, pump)) => (request, pump),
             Err(problem) => return Ok((Failure::NotCallable(problem).into(), None)),
         };
-        let uses = request.uses.clone();
+        let (run, uses, tape) = (request.run, request.uses.clone(), request.tape.clone());
         let began = Instant::now();
         let counted = Counted::new(&self.parts.metrics.component_calls);
         let meter = request.meter.clone();
@@ -282,6 +282,10 @@ impl Worker {
         };
         self.observe(&result, began, meter.usage());
         self.record(uses.take());
+        if let Some(transcript) = tape.take() {
+            let key = store::keys::transcript(run, self.step_of(message), message.attempt);
+            self.recorder.transcribe(key, &transcript);
+        }
         // The log is complete before the result can end the run.
         ended.cancel();
         let last_lines = tokio::time::timeout(LAST_LINES, &mut pumped.0);
@@ -333,11 +337,19 @@ impl Worker {
             // A shadow has no effect outside of itself.
             grant: if self.is_shadow() { Some(Grant::default()) } else { message.grant.clone() },
             values: self.values(run),
+            tape: self.tape(),
             uses: UseLog::default(),
             log,
             meter: Meter::default(),
         };
         Ok((request, pump))
+    }
+
+    /// A shadow's call is nobody's to make again, and a driver that runs elsewhere has no store.
+    fn tape(&self) -> Tape {
+        let most = self.parts.config.component.transcript_bytes;
+        let records = most > 0 && self.store.is_some() && !self.is_shadow();
+        if records { Tape::recording(most) } else { Tape::default() }
     }
 
     fn values(&self, run: RunId) -> SharedValues {

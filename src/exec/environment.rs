@@ -112,7 +112,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::driver::{LogSink, Meter, SharedValues, UseLog};
+    use crate::driver::{LogSink, Meter, SharedValues, Tape, UseLog};
     use crate::model::{Resource, RunId, SharedContext};
 
     fn request(spec: Value) -> Request {
@@ -126,6 +126,7 @@ mod tests {
             digest: None,
             grant: None,
             values: SharedValues::default(),
+            tape: Tape::default(),
             uses: UseLog::default(),
             log: LogSink::channel(1).0,
             meter: Meter::default(),

@@ -4,6 +4,7 @@
 
 mod blob_ref;
 mod breaker;
+mod bundle;
 mod comparison;
 mod concurrency;
 mod definition;
@@ -24,11 +25,13 @@ mod run;
 mod run_values;
 mod step;
 mod step_record;
+mod transcript;
 mod usage;
 mod uses;
 
 pub use blob_ref::BlobRef;
 pub use breaker::{BreakerState, BreakerView};
+pub use bundle::{BUNDLE_FORMAT, Bundle, BundledCall, BundledComponent};
 pub use comparison::{Comparison, differences};
 pub use concurrency::{Concurrency, Group, OnConflict, RunGroup};
 pub use definition::ResourceDefinition;
@@ -53,6 +56,7 @@ pub use run::{DriverResult, Halt, ResourceEvent, ResourceRef, Run, RunHead, RunI
 pub use run_values::{RunEntry, RunValue, RunValues, Unchanged};
 pub use step::Step;
 pub use step_record::{Attempt, FanOut, MatrixItem, StepRecord, StepStatus};
+pub use transcript::{Exchange, Transcript};
 pub use usage::Usage;
 pub use uses::{Use, Used, Uses};
 

@@ -130,6 +130,18 @@ pub fn run_values(run: RunId) -> String {
     format!("run-values/{run}")
 }
 
+/// Before what the calls of components got from outside in one run.
+#[must_use]
+pub fn transcripts(run: RunId) -> String {
+    format!("transcripts/{run}/")
+}
+
+/// What the call of a component got from outside in one attempt of a step.
+#[must_use]
+pub fn transcript(run: RunId, step: &str, attempt: u32) -> String {
+    format!("transcripts/{run}/{step}/{attempt}")
+}
+
 /// Says that a run has not finished.
 #[must_use]
 pub fn active(run: RunId) -> String {

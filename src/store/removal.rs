@@ -52,21 +52,24 @@ pub async fn remove_steps(store: &dyn Store, run: RunId) -> Result<(), Error> {
     Ok(())
 }
 
-/// The removal of a run's steps and of what they keep alive.
+/// The removal of a run's steps, of what they keep alive, and of what their calls got from outside.
 async fn steps(store: &dyn Store, run: RunId) -> Result<Vec<Write>, Error> {
     let mut keys = BTreeSet::new();
-    let mut query = List::prefix(keys::run_steps(run), 100);
-    loop {
-        let page = store.list(query.clone()).await?;
-        for entry in page.entries {
-            references(&entry, run, &mut keys);
-            keys.insert(entry.key);
+    for prefix in [keys::run_steps(run), keys::transcripts(run)] {
+        let mut query = List::prefix(prefix, 100);
+        loop {
+            let page = store.list(query.clone()).await?;
+            for entry in page.entries {
+                references(&entry, run, &mut keys);
+                keys.insert(entry.key);
+            }
+            if page.cursor.is_none() {
+                break;
+            }
+            query = query.after(page.cursor);
         }
-        if page.cursor.is_none() {
-            return Ok(keys.into_iter().map(Write::delete).collect());
-        }
-        query = query.after(page.cursor);
     }
+    Ok(keys.into_iter().map(Write::delete).collect())
 }
 
 /// The keys by which a step keeps blobs.

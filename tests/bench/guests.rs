@@ -7,7 +7,7 @@ use bytes::Bytes;
 use conveyor::blob::{Blobs as _, MemoryBlobs};
 use conveyor::config::Config;
 use conveyor::driver::component::{ComponentDriver, ComponentHost};
-use conveyor::driver::{LogSink, Meter, Reconciler as _, Request, SharedValues, UseLog};
+use conveyor::driver::{LogSink, Meter, Reconciler as _, Request, SharedValues, Tape, UseLog};
 use conveyor::model::{Resource, RunId, SharedContext, StepResult};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -79,6 +79,7 @@ fn request(spec: Value, context: &SharedContext) -> Request {
         digest: None,
         grant: None,
         values: SharedValues::default(),
+        tape: Tape::default(),
         uses: UseLog::default(),
         log: LogSink::channel(1).0,
         meter: Meter::default(),

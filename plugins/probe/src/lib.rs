@@ -50,6 +50,10 @@ enum Act {
     Say { text: String },
     /// Answer a text.
     Tell { text: String },
+    /// Look at the clocks, and sleep in between.
+    Clock,
+    /// Draw random numbers, and learn how a hash table of this call is ordered.
+    Chance,
 }
 
 impl Guest for Probe {
@@ -79,7 +83,20 @@ fn attempt(act: &Act) -> Result<Value, String> {
             Ok(Value::Null)
         }
         Act::Tell { text } => Ok(Value::from(filled(text))),
+        Act::Clock => clock(),
+        Act::Chance => {
+            let order: Vec<u8> = (0..20).collect::<std::collections::HashSet<u8>>().into_iter().collect();
+            Ok(json!({ "number": wasip2::random::random::get_random_u64(), "order": order }))
+        }
     }
+}
+
+fn clock() -> Result<Value, String> {
+    let began = std::time::Instant::now();
+    std::thread::sleep(std::time::Duration::from_millis(3));
+    let slept = began.elapsed();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_err(|error| error.to_string())?;
+    Ok(json!({ "now": now.as_nanos().to_string(), "slept": slept.as_nanos().to_string() }))
 }
 
 /// The text with the values of the variables that it names.

@@ -1,22 +1,20 @@
 //! `conveyor driver test`: a driver's own tests, then its component in the real host, on requests from files.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::super::offline::{self, Scratch, Terms};
 use super::super::output::{self, Format, Output, elapsed};
-use super::super::settings::{self, Flags};
 use super::super::{Error, Exit, driver_grant};
 use super::{Folder, Project, tools};
-use crate::blob::{Blobs as _, MemoryBlobs};
 use crate::config::Config;
-use crate::driver::component::{ComponentDriver, ComponentHost};
-use crate::driver::{LogSink, Meter, Reconciler as _, Request, SharedValues, UseLog};
-use crate::model::{DriverLimits, DriverResult, Grant, Invalid, Resource, RunId, SharedContext};
+use crate::driver::component::ComponentDriver;
+use crate::driver::{LogSink, Meter, Reconciler as _, Request, SharedValues, Tape, UseLog};
+use crate::model::{DriverResult, Grant, Resource, RunId, SharedContext};
 
 /// What is tested.
 #[derive(Debug, Args)]
@@ -84,8 +82,8 @@ pub(in crate::cli) async fn run(test: &Test, output: Output) -> Result<Exit, Err
         return Ok(Exit::Ok);
     }
     let grant = test.grants.as_deref().map(driver_grant::parse).transpose()?.unwrap_or_else(|| project.grant.clone());
-    let scratch = Scratch(std::env::temp_dir().join(format!("conveyor-test-{}", RunId::new(Timestamp::now()))));
-    let driver = load(&project, folder, &scratch.0, grant).await?;
+    let scratch = Scratch::new();
+    let driver = load(&project, folder, &scratch, grant).await?;
     let mut outcomes = Vec::new();
     for file in files(test, &project)? {
         outcomes.push(try_out(&driver, &project, &file).await?);
@@ -96,44 +94,13 @@ pub(in crate::cli) async fn run(test: &Test, output: Output) -> Result<Exit, Err
     if failed == 0 { Ok(Exit::Ok) } else { Err(Error::Cases { failed, total: outcomes.len() }) }
 }
 
-/// A folder that is there for the requests of one command.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // It may never have been made; what stays is in the system's folder for such things.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// The component in a host of its own, which may do what `grant` says, of what the configuration lets anybody do.
-async fn load(project: &Project, folder: &Path, data: &Path, grant: Grant) -> Result<ComponentDriver, Error> {
+/// The component in a host of its own.
+async fn load(project: &Project, folder: &Path, scratch: &Scratch, grant: Grant) -> Result<ComponentDriver, Error> {
     let file = project.component(folder)?;
     let shown = file.display().to_string();
     let bytes = tokio::fs::read(&file).await.map_err(|source| Error::File { file: shown.clone(), source })?;
-    let unusable = |problem: String| Error::Usage {
-        what: format!("{shown} cannot be a driver: {problem}"),
-        fix: "build it again with `conveyor driver build`".to_owned(),
-    };
-    let mut config = Config::default();
-    config.component.compiler = std::env::current_exe().ok();
-    if !grant.is_empty() {
-        let settings = settings::load(&Flags::default(), &settings::environment(), Path::new(""));
-        config.capabilities = settings.map_err(Error::Settings)?.capabilities;
-        let wrong = |error: Invalid| Error::Usage {
-            what: error.to_string(),
-            fix: "change the grant, or the capabilities in conveyor.toml".to_owned(),
-        };
-        config.capabilities.check(&grant).map_err(wrong)?;
-    }
-    let blobs = Arc::new(MemoryBlobs::new());
-    let host = ComponentHost::with_data(&config, blobs.clone(), &Arc::default(), data)
-        .map_err(|error| unusable(error.to_string()))?;
-    host.admit(bytes.clone().into(), &DriverLimits::default()).await.map_err(|error| unusable(error.to_string()))?;
-    let digest = blobs.put(bytes.into()).await.map_err(|error| unusable(error.to_string()))?;
-    let driver = ComponentDriver::new(host, &project.name, digest);
-    driver.grant(grant);
-    Ok(driver)
+    let terms = Terms { grant, ..Terms::default() };
+    offline::driver(&project.name, &shown, bytes, &scratch.0, terms).await
 }
 
 fn files(test: &Test, project: &Project) -> Result<Vec<PathBuf>, Error> {
@@ -162,15 +129,9 @@ async fn try_out(driver: &ComponentDriver, project: &Project, file: &Path) -> Re
     }
     };
     let case: Case = serde_json::from_str(&text).map_err(wrong)?;
-    let (log, mut lines) = LogSink::channel(Config::default().log.queue);
+    let (log, lines) = LogSink::channel(Config::default().log.queue);
     let request = request(case.request, project, log).map_err(wrong)?;
-    let gathered = tokio::spawn(async move {
-        let mut all = Vec::new();
-        while let Some(line) = lines.recv().await {
-            all.push(format!("{}: {}", line.level.as_str(), line.message));
-        }
-        all
-    });
+    let gathered = offline::gather(lines);
     let began = Timestamp::now();
     let result = driver.reconcile(request).await.unwrap_or_else(DriverResult::from);
     let took = elapsed(Some(began), None, Timestamp::now());
@@ -204,6 +165,7 @@ fn request(asked: Asked, project: &Project, log: LogSink) -> serde_json::Result<
         digest: None,
         grant: None,
         values: SharedValues::in_memory(run),
+        tape: Tape::default(),
         uses: UseLog::default(),
         log,
         meter: Meter::default(),

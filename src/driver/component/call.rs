@@ -46,11 +46,8 @@ pub(super) async fn call(call: Call) -> Result<DriverResult, Failure> {
     let output = Output::new(request.log.clone(), limits, secrets.clone());
     let deadline = Instant::now() + limits.wall_time;
     let granted = Arc::new(granted);
-    let mut store = store(
-        &engine,
-        State::new(output.clone(), limits, granted.clone(), watch.clone(), request.values.clone())?,
-        limits,
-    )?;
+    let mut store =
+        store(&engine, State::new(output.clone(), limits, granted.clone(), watch.clone(), request)?, limits)?;
     // The guest yields on every tick of the epoch, and a guest that waits in a host call is a future like any other: so
     // this ends both.
     let work = watch.time(limits.cpu_time, compiled.linked().reconcile(&mut store, &input));

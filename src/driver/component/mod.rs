@@ -24,6 +24,7 @@ mod limits;
 mod machine;
 mod output;
 mod state;
+mod taped;
 mod threads;
 mod trap;
 mod turns;

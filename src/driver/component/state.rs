@@ -10,8 +10,9 @@ use super::border::{Egress, Granted, Places};
 use super::budget::Budget;
 use super::limits::Limits;
 use super::output::Output;
+use super::taped;
 use super::watch::Watch;
-use crate::driver::{Failure, SharedValues};
+use crate::driver::{Failure, Request, SharedValues, Tape};
 
 /// Bytes that the fields of one head may take in memory.
 const FIELD_BYTES: usize = 64 << 10;
@@ -30,6 +31,7 @@ pub(super) struct State {
     pub(super) output: Arc<Output>,
     random_bytes: u64,
     pub(super) values: SharedValues,
+    pub(super) tape: Tape,
     pub(super) budget: Budget,
     pub(super) watch: Watch,
 }
@@ -41,14 +43,15 @@ impl State {
         limits: &Limits,
         granted: Arc<Granted>,
         watch: Watch,
-        values: SharedValues,
+        request: &Request,
     ) -> Result<Self, Failure> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         let (random_bytes, budget) = (limits.random_bytes, Budget::new(limits));
-        let wasi = granted.has_folders().then(|| wasi(&output, &granted, random_bytes)).transpose()?;
+        let (values, tape) = (request.values.clone(), request.tape.clone());
+        let wasi = granted.has_folders().then(|| wasi(&output, &granted, &tape, random_bytes)).transpose()?;
         let (egress, http, places) = (None, http(), Places::default());
-        Ok(Self { wasi, egress, http, table, places, granted, output, random_bytes, values, budget, watch })
+        Ok(Self { wasi, egress, http, table, places, granted, output, random_bytes, values, tape, budget, watch })
     }
 
     /// What the call may reach.
@@ -60,7 +63,7 @@ impl State {
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         // Without folders there is nothing that could fail.
-        let make = || wasi(&self.output, &self.granted, self.random_bytes).unwrap_or_default();
+        let make = || wasi(&self.output, &self.granted, &self.tape, self.random_bytes).unwrap_or_default();
         let ctx = self.wasi.get_or_insert_with(make);
         WasiCtxView { ctx, table: &mut self.table }
     }
@@ -74,7 +77,7 @@ impl WasiHttpView for State {
 }
 
 /// Clocks, random numbers, two streams that end in the log of the run, and what was granted.
-fn wasi(output: &Arc<Output>, granted: &Granted, random_bytes: u64) -> Result<WasiCtx, Failure> {
+fn wasi(output: &Arc<Output>, granted: &Granted, tape: &Tape, random_bytes: u64) -> Result<WasiCtx, Failure> {
     let mut builder = WasiCtx::builder();
     builder
         .stdout(output.stdout())
@@ -84,6 +87,7 @@ fn wasi(output: &Arc<Output>, granted: &Granted, random_bytes: u64) -> Result<Wa
         .allow_ip_name_lookup(false)
         .max_random_size(random_bytes);
     granted.furnish(&mut builder)?;
+    taped::furnish(&mut builder, tape);
     Ok(builder.build())
 }
 

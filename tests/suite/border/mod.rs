@@ -17,7 +17,7 @@ use bytes::Bytes;
 use conveyor::blob::{Blobs as _, MemoryBlobs};
 use conveyor::config::Config;
 use conveyor::driver::component::{ComponentDriver, ComponentHost, Resolver};
-use conveyor::driver::{Failure, Line, LogSink, Meter, Reconciler as _, Request, SharedValues, UseLog};
+use conveyor::driver::{Failure, Line, LogSink, Meter, Reconciler as _, Request, SharedValues, Tape, UseLog};
 use conveyor::model::{DriverResult, Grant, Resource, RunId, SharedContext, Uses};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -107,6 +107,7 @@ impl Field {
             digest: None,
             grant: step,
             values: SharedValues::default(),
+            tape: Tape::default(),
             uses: uses.clone(),
             log,
             meter: Meter::default(),

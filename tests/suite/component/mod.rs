@@ -21,7 +21,7 @@ use bytes::Bytes;
 use conveyor::blob::{BlobInfo, Blobs, Error, MemoryBlobs};
 use conveyor::config::Config;
 use conveyor::driver::component::{ComponentDriver, ComponentHost, Inspection, Refused};
-use conveyor::driver::{Failure, Line, LogSink, Meter, Reconciler, Request, SharedValues, UseLog};
+use conveyor::driver::{Failure, Line, LogSink, Meter, Reconciler, Request, SharedValues, Tape, UseLog};
 use conveyor::metrics::Metrics;
 use conveyor::model::{Digest, DriverLimits, DriverResult, Resource, RunId, SharedContext};
 use jiff::Timestamp;
@@ -126,6 +126,7 @@ fn request(log: LogSink) -> Request {
         digest: None,
         grant: None,
         values: SharedValues::default(),
+        tape: Tape::default(),
         uses: UseLog::default(),
         log,
         meter: Meter::default(),

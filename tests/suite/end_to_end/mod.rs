@@ -18,4 +18,5 @@ mod logs;
 mod migrate;
 mod nats;
 mod policy;
+mod replay;
 mod versions;

@@ -7,7 +7,7 @@ use conveyor::Conveyor;
 use conveyor::catalog::RunView;
 use conveyor::config::Config;
 use conveyor::driver::component::ComponentDriver;
-use conveyor::driver::{Failure, LogSink, Meter, Reconciler as _, Request, SharedValues, UseLog};
+use conveyor::driver::{Failure, LogSink, Meter, Reconciler as _, Request, SharedValues, Tape, UseLog};
 use conveyor::model::{
     BreakerState, DriverLimits, DriverResult, Pipeline, Resource, ResourceDefinition, RunId, RunStatus, SharedContext,
 };
@@ -119,6 +119,7 @@ fn request() -> Request {
         digest: None,
         grant: None,
         values: SharedValues::default(),
+        tape: Tape::default(),
         uses: UseLog::default(),
         log: LogSink::channel(1).0,
         meter: Meter::default(),

@@ -18,9 +18,9 @@ use wasmtime_wasi::runtime::AbortOnDropJoinHandle;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::body::{Allowance, Counted, Timed, boxed};
-use super::{Border, Granted, Secrets, connect, resolve};
+use super::{Border, Granted, Secrets, connect, resolve, taped};
 use crate::driver::component::output::Output;
-use crate::driver::{Level, UseLog};
+use crate::driver::{Level, Tape, UseLog};
 use crate::model::{Destination, Effective, Permit, Refusal, RunId, Scheme, Used, canonical, is_global};
 
 /// Bytes of an answer's head that are read at most.
@@ -39,6 +39,7 @@ struct Call {
     output: Arc<Output>,
     uses: UseLog,
     run: RunId,
+    tape: Tape,
     sent: AtomicUsize,
     places: Arc<Semaphore>,
     outbound: Arc<Allowance>,
@@ -66,6 +67,7 @@ impl Egress {
             output,
             uses: granted.uses.clone(),
             run: granted.run,
+            tape: granted.tape.clone(),
             sent: AtomicUsize::new(0),
             places: Arc::new(Semaphore::new(config.requests_at_once.min(Semaphore::MAX_PERMITS))),
             outbound: Allowance::new(config.sent_bytes),
@@ -82,7 +84,7 @@ impl WasiHttpHooks for Egress {
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Answer, Error>> + Send> {
         let call = self.0.clone();
-        Box::new(async move { call.send(request, options).await })
+        Box::new(async move { call.taped(request, options).await })
     }
 
     fn p2_error_from_hyper(
@@ -95,6 +97,24 @@ impl WasiHttpHooks for Egress {
 }
 
 impl Call {
+    /// Sends a request and writes down what comes of it, if the call is recorded; of a call that is played nothing is sent.
+    async fn taped(&self, request: Request<WasiBody>, options: Option<RequestOptions>) -> Result<Answer, Error> {
+        if !self.tape.is_on() {
+            return self.send(request, options).await;
+        }
+        let (head, body) = request.into_parts();
+        let name = taped::name(&head);
+        if self.tape.is_playing() {
+            return Ok((taped::played(&self.tape, &name)?, Box::new(async { Ok(()) })));
+        }
+        let (answer, worker) = match self.send(Request::from_parts(head, body), options).await {
+            Ok((answer, worker)) => (Ok(answer), Some(worker)),
+            Err(error) => (Err(error), None),
+        };
+        let answer = taped::recorded(&self.tape, &self.secrets, name, answer)?;
+        Ok((answer, worker.unwrap_or_else(|| Box::new(async { Ok(()) }))))
+    }
+
     async fn send(&self, request: Request<WasiBody>, options: Option<RequestOptions>) -> Result<Answer, Error> {
         let place = self.place()?;
         let times = Times::new(&self.border.config, options.as_ref());

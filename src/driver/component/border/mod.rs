@@ -12,6 +12,7 @@ mod folders;
 mod noted;
 mod resolve;
 mod secrets;
+mod taped;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -27,7 +28,7 @@ pub(super) use secrets::Secrets;
 
 use super::output::Output;
 use crate::config::Capabilities;
-use crate::driver::{Failure, Level, Request, UseLog};
+use crate::driver::{Failure, Level, Request, Tape, UseLog};
 use crate::model::{Access, Effective, Grant, Invalid, RunId, Used};
 use folders::Mount;
 
@@ -53,6 +54,7 @@ pub(super) struct Granted {
     pub secrets: Arc<Secrets>,
     run: RunId,
     uses: UseLog,
+    tape: Tape,
 }
 
 impl Border {
@@ -73,8 +75,8 @@ impl Border {
         let mounts = folders::mounts(self, effective.folders(), request).await?;
         let secrets = Arc::new(Secrets::read(effective.secrets(), &self.config).await?);
         let env = effective.env();
-        let (run, uses) = (request.run, request.uses.clone());
-        Ok(Granted { border: self.clone(), effective: Arc::new(effective), mounts, env, secrets, run, uses })
+        let (run, uses, tape) = (request.run, request.uses.clone(), request.tape.clone());
+        Ok(Granted { border: self.clone(), effective: Arc::new(effective), mounts, env, secrets, run, uses, tape })
     }
 
     /// The folder of the scratch folders.
