@@ -36,7 +36,7 @@ test("what a function says, and the errors that it throws", () => {
   }
   const foreign = Object.assign(new Error("b"), { failure: "permanent" });
   const kinds = [new Retryable("a"), new Permanent("a"), foreign, "text"].map((error) => failureOf(error).data.failure);
-  assert.deepEqual(kinds, ["retryable", "permanent", "permanent", "trapped"]);
+  assert.deepEqual(kinds, ["retryable", "permanent", "permanent", "retryable"]);
 });
 
 test("deliveries are told apart", () => {

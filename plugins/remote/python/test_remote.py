@@ -42,7 +42,7 @@ class Wire(unittest.TestCase):
     def test_exceptions(self):
         foreign = type("Foreign", (Exception,), {"failure": "permanent"})("b")
         kinds = [wire.failure_of(error)["data"]["failure"] for error in (remote.Retryable("a"), foreign, KeyError("c"))]
-        self.assertEqual(kinds, ["retryable", "permanent", "trapped"])
+        self.assertEqual(kinds, ["retryable", "permanent", "retryable"])
 
     def test_deliveries_are_told_apart(self):
         self.assertEqual(wire.identify("$JS.ACK.messages.far.2.7.9.1700.0"), "7@1700")

@@ -119,7 +119,9 @@ export class Driver {
       Object.defineProperty(work.request, "signal", { value: signal, enumerable: false });
       return outcome(await this.reconcile(work.request, log), this.bounds.result_bytes);
     } catch (error) {
-      // Whatever it is, it fails this attempt and nothing else.
+      // Whatever it is, it fails this attempt and nothing else. What nobody expected is for the author, who needs to know
+      // where it was.
+      if (!error?.failure && !signal.aborted) lines.take(String(error?.stack ?? error), "debug");
       return failureOf(error);
     } finally {
       // The log is complete before the result can end the run.

@@ -60,7 +60,6 @@ export class Link {
     this.nats = await connect({ ...this.options, name: `Conveyor driver ${this.name}` });
     clearTimeout(waiting);
     this.#away.abort();
-    this.#checkTls();
     this.#follow();
     this.nats.subscribe(`control.cancel.${this.name}`, { callback: (error, message) => error || onCancel(message.data) });
   }
@@ -75,21 +74,11 @@ export class Link {
       } else if (status.type === "reconnect") {
         this.#lost = new AbortController();
         this.#away.abort();
-        this.#checkTls();
-      } else if (status.type === "error") {
+          } else if (status.type === "error") {
         this.#say(`NATS: ${status.error?.message}`);
       }
     }
     this.stop();
-  }
-
-  // The client takes TLS only where the server offers it.
-  #checkTls() {
-    const { tls_required: required, tls_available: available } = this.nats.info ?? {};
-    if (this.options.tls && !required && !available) {
-      say("the server has no TLS, although it is a must");
-      this.nats.close();
-    }
   }
 
   /** Ends the connection once all is sent. */

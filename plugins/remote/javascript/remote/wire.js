@@ -74,11 +74,9 @@ export function failed(message, kind) {
   return { success: false, message, data: kind ? { failure: kind } : null };
 }
 
-/** The same of an error. */
+/** The same of an error. One that says nothing may be gone at another try. */
 export function failureOf(error) {
-  const kind = error?.failure;
-  if (kind === "retryable" || kind === "permanent") return failed(String(error.message ?? error), kind);
-  return failed(`trapped: ${error}`, "trapped");
+  return failed(String(error?.message ?? error), error?.failure === "permanent" ? "permanent" : "retryable");
 }
 
 /** Which message of the stream is answered at this address: where it stands, and since when, because a stream that was made

@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import json
 import time
+import traceback
 import urllib.request
 
 from . import wire
@@ -129,6 +130,9 @@ class Driver:
             return wire.outcome(await self._call(work.request, lines), self._bounds.result_bytes)
         except Exception as error:
             # Whatever it is, it fails this attempt and nothing else.
+            if not hasattr(error, "failure"):
+                # What nobody expected is for the author, who needs to know where it was.
+                lines("".join(traceback.format_exception(error)), "debug")
             return wire.failure_of(error)
         finally:
             # The log is complete before the result can end the run.

@@ -104,11 +104,11 @@ def failed(message, kind=None):
 
 
 def failure_of(error):
-    """The same of an exception."""
+    """The same of an exception. One that says nothing may be gone at another try."""
     kind = getattr(error, "failure", None)
     if kind in ("retryable", "permanent"):
         return failed(str(error), kind)
-    return failed(f"trapped: {type(error).__name__}: {error}", "trapped")
+    return failed(f"{type(error).__name__}: {error}", "retryable")
 
 
 def identify(reply):
