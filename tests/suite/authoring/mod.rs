@@ -1,6 +1,7 @@
 //! From `conveyor driver new` to a run that succeeded, with the tools of each language.
 
 mod anywhere;
+mod dev;
 mod project;
 
 use std::os::unix::fs::symlink;
