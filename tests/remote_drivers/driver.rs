@@ -56,7 +56,8 @@ async fn reconcile(request: Request) -> Result<DriverResult, Failure> {
         return Ok(DriverResult::failure(text));
     }
     request.log.info(format!("{} of {}", request.event, request.resource.name)).await;
-    let (team, before) = (&request.context.metadata["team"], &request.context.results["before"].data);
+    let team = request.context.metadata.get("team");
+    let before = request.context.results.get("before").map(|result| &result.data);
     let data = json!({
         "process": std::process::id(), "attempt": request.attempt, "team": team, "before": before, "text": "<é>",
     });

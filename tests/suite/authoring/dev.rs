@@ -36,11 +36,12 @@ impl Dev {
         let until = Instant::now() + PATIENCE;
         let mut seen = Vec::new();
         loop {
-            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(line) if line.contains(wanted) => return line,
-                Ok(line) => seen.push(line),
-                Err(_) => panic!("it does not say {wanted:?}, but {seen:#?}"),
+            let line = self.lines.recv_timeout(until.saturating_duration_since(Instant::now()));
+            let line = line.unwrap_or_else(|_| panic!("it does not say {wanted:?}, but {seen:#?}"));
+            if line.contains(wanted) {
+                return line;
             }
+            seen.push(line);
         }
     }
 }
