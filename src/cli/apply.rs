@@ -25,6 +25,13 @@ pub struct Apply {
     once: Once,
 }
 
+impl Apply {
+    /// These files, without a key.
+    pub(super) fn of(files: Vec<PathBuf>) -> Self {
+        Self { files, once: Once { key: None } }
+    }
+}
+
 pub(super) async fn run(apply: &Apply, context: &Context) -> Result<Exit, Error> {
     // Everything is read before anything is sent: a slip in the last file leaves the server as it was.
     let mut documents = Vec::new();

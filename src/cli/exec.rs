@@ -133,9 +133,15 @@ impl Exec {
             self.resources = project.resources;
         }
         if self.command.is_empty() {
-            let run = project.run.ok_or_else(|| Error::Usage {
-                what: format!("the driver \"{}\" is a component, which runs in the server", project.name),
-                fix: "upload it with `conveyor driver push`, or give a command".to_owned(),
+            let run = project.run.ok_or_else(|| match &project.start {
+                Some(start) => Error::Usage {
+                    what: format!("the driver \"{}\" speaks to NATS itself", project.name),
+                    fix: format!("start it with `{start}`, or give a command"),
+                },
+                None => Error::Usage {
+                    what: format!("the driver \"{}\" is a component, which runs in the server", project.name),
+                    fix: "upload it with `conveyor driver push`, or give a command".to_owned(),
+                },
             })?;
             self.command = ["sh", "-c", &format!("exec {run}")].map(OsString::from).into();
         }

@@ -7,6 +7,7 @@ mod acts;
 mod apply;
 pub mod client;
 mod definition;
+mod dev;
 mod doctor;
 mod driver;
 mod driver_grant;
@@ -63,6 +64,11 @@ pub struct Cli {
 enum Command {
     /// Run the server until Ctrl-C.
     Up(up::Up),
+    /// Work on drivers: a server that builds and swaps them at each save, and runs the last resource again.
+    ///
+    /// It has the page and the API of `up`. A run goes to its end with the drivers that it began with; the one after a save
+    /// has the new ones. A build that fails leaves the old driver in its place.
+    Dev(dev::Dev),
     /// Print the configuration that `up` would run with.
     Config(up::Up),
     /// Look at all that the server leans on, and say what to do about it.
@@ -136,6 +142,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
     let output = Output::new(cli.output);
     let command = match cli.command {
         Command::Up(up) => return Box::pin(up::run(up, output)).await,
+        Command::Dev(dev) => return Box::pin(dev::run(dev, output)).await,
         Command::Config(up) => return show_config::run(up, output),
         Command::Doctor(up) => return doctor::run(up, output).await,
         Command::Migrate(migrate) => return until_interrupted(Box::pin(migrate::run(migrate, output))).await,
@@ -186,6 +193,7 @@ async fn talk(command: Command, context: &Context) -> Result<Exit, Error> {
         Command::Run(run) => run::run(&run, context).await,
         // These talk to no server and are carried out before.
         Command::Up(_)
+        | Command::Dev(_)
         | Command::Config(_)
         | Command::Doctor(_)
         | Command::Migrate(_)

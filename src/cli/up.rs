@@ -63,11 +63,16 @@ pub(super) async fn run(up: Up, output: Output) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-/// The log goes to stderr: for people on a terminal, as JSON for everything else.
+/// The log of a server goes to stderr: for people on a terminal, as JSON for everything else.
 pub(super) fn start_log() -> Result<(), Error> {
-    let words = ["CONVEYOR_LOG", "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
     // The client of NATS tells every try to connect, several a second while the server is away.
-    let words = words.unwrap_or_else(|| "info,async_nats=warn".to_owned());
+    start_log_of("info,async_nats=warn")
+}
+
+/// The same with these words, unless the environment has others.
+pub(super) fn start_log_of(words_without: &str) -> Result<(), Error> {
+    let words = ["CONVEYOR_LOG", "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    let words = words.unwrap_or_else(|| words_without.to_owned());
     let filter = EnvFilter::try_new(&words).map_err(|error| Error::Usage {
         what: format!("\"{words}\" is not a log filter: {error}"),
         fix: "set CONVEYOR_LOG to something like `info` or `info,conveyor::engine=debug`".to_owned(),

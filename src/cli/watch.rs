@@ -32,13 +32,25 @@ pub struct Watch {
 
 pub(super) async fn run(watch: &Watch, context: &Context) -> Result<Exit, Error> {
     let id = resolve(&context.client, &watch.id).await?;
+    let last = shown(&id, Duration::from_secs(watch.patience), context).await?;
+    if context.output.format == Format::Json {
+        output::value(&context.client.get::<Value>(&["runs", &id], &[]).await?)?;
+    }
+    Ok(match last.head.status {
+        RunStatus::Succeeded => Exit::Ok,
+        RunStatus::Cancelled => Exit::RunCancelled,
+        _ => Exit::RunFailed,
+    })
+}
+
+/// Shows a run until it has ended, as it then stands.
+pub(super) async fn shown(id: &str, patience: Duration, context: &Context) -> Result<RunDetail, Error> {
     // The first question has no patience: a wrong address should be told at once.
-    let first = context.client.run(&id).await?;
-    let patience = Duration::from_secs(watch.patience);
+    let first = context.client.run(id).await?;
     let (sender, mut lines) = mpsc::channel(256);
     // The task ends with the set, whichever way this function ends.
     let mut tasks = JoinSet::new();
-    tasks.spawn(follow(context.client.clone(), id.clone(), sender, patience));
+    tasks.spawn(follow(context.client.clone(), id.to_owned(), sender, patience));
     let mut view = View::new(context.output);
     let last = until_ended(context, first, &mut lines, (&mut view, patience)).await?;
     // The log comes before the end that it explains.
@@ -50,14 +62,7 @@ pub(super) async fn run(watch: &Watch, context: &Context) -> Result<Exit, Error>
     if let Some(Ok(Err(error))) = tasks.try_join_next() {
         output::note(&format!("warning: the log is not complete: {error}"));
     }
-    if context.output.format == Format::Json {
-        output::value(&context.client.get::<Value>(&["runs", &id], &[]).await?)?;
-    }
-    Ok(match last.head.status {
-        RunStatus::Succeeded => Exit::Ok,
-        RunStatus::Cancelled => Exit::RunCancelled,
-        _ => Exit::RunFailed,
-    })
+    Ok(last)
 }
 
 /// Shows steps and log until the run has ended, which is not shown yet.

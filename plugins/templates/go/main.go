@@ -1,28 +1,27 @@
-// The driver {{name}}: the border to `conveyor driver exec`. What it does is in reconcile.go.
+// The driver {{name}}: the border to NATS. What it does is in reconcile.go.
 package main
 
 import (
+	"context"
 	"encoding/json"
-	"fmt"
-	"os"
+
+	"{{name}}/remote"
 )
 
 func main() {
+	remote.Main("{{name}}", []string{{{resources}}}, border)
+}
+
+func border(_ context.Context, asked remote.Request, log *remote.Log) (remote.Result, error) {
 	var request Request
-	if err := json.NewDecoder(os.Stdin).Decode(&request); err != nil {
-		fmt.Fprintln(os.Stderr, "the request cannot be read:", err)
-		os.Exit(2)
+	text, err := json.Marshal(asked)
+	if err == nil {
+		err = json.Unmarshal(text, &request)
 	}
-	success, message, data := Reconcile(request, func(line string) { fmt.Println(line) })
-	data["message"] = message
-	// The last line is the result.
-	text, err := json.Marshal(data)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "the result cannot be written:", err)
-		os.Exit(1)
+		// What cannot be read will not be readable at another try either.
+		return remote.Result{}, remote.Permanent(err)
 	}
-	fmt.Println(string(text))
-	if !success {
-		os.Exit(1)
-	}
+	success, message, data := Reconcile(request, log.Info)
+	return remote.Result{Success: success, Message: message, Data: data}, nil
 }

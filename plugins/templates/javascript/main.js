@@ -1,9 +1,5 @@
-// The driver `{{name}}`: the border to `conveyor driver exec`. What it does is in reconcile.js.
-import { readFileSync } from "node:fs";
-
+// The driver `{{name}}`, over NATS. What it does is in reconcile.js.
 import { reconcile } from "./reconcile.js";
+import { main } from "./remote/index.js";
 
-const { success, message, data } = reconcile(JSON.parse(readFileSync(0, "utf8")), console.log);
-// The last line is the result.
-console.log(JSON.stringify({ message, ...data }));
-process.exitCode = success ? 0 : 1;
+await main("{{name}}", [{{resources}}], reconcile);

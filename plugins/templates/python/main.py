@@ -1,11 +1,7 @@
-"""The driver `{{name}}`: the border to `conveyor driver exec`. What it does is in reconcile.py."""
+"""The driver `{{name}}`, over NATS. What it does is in reconcile.py."""
 
-import json
-import sys
-
+import remote
 from reconcile import reconcile
 
-success, message, data = reconcile(json.load(sys.stdin), lambda line: print(line, flush=True))
-# The last line is the result.
-print(json.dumps({"message": message, **data}))
-sys.exit(0 if success else 1)
+if __name__ == "__main__":
+    remote.main("{{name}}", [{{resources}}], reconcile)

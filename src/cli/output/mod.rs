@@ -2,6 +2,7 @@
 
 mod progress;
 mod text;
+mod timeline;
 mod view;
 
 use std::error::Error as StdError;
@@ -16,6 +17,7 @@ use serde_json::Value;
 use super::Error;
 pub(super) use progress::Steps;
 pub use text::{clean, elapsed, log_line};
+pub use timeline::timeline;
 pub use view::View;
 
 /// How data is printed.

@@ -1,6 +1,7 @@
 //! The folder of a driver: its `driver.toml`, and what can be done with it.
 
 mod cases;
+mod library;
 mod new;
 mod templates;
 mod tools;
@@ -42,6 +43,8 @@ pub struct Project {
     /// to. Default nothing.
     #[serde(default, skip_serializing_if = "Grant::is_empty")]
     pub grant: Grant,
+    /// The command that starts it, of a driver that speaks to NATS itself.
+    pub start: Option<String>,
     /// The folder of the requests that `driver test` makes. Default `cases`.
     #[serde(default = "cases_folder")]
     pub cases: PathBuf,
@@ -94,6 +97,11 @@ impl Project {
         })
     }
 
+    /// What starts a driver that is none of the server's.
+    pub(in crate::cli) fn starting(&self) -> &str {
+        self.start.as_deref().unwrap_or("conveyor driver exec")
+    }
+
     /// The component, which must have been built.
     ///
     /// # Errors
@@ -102,7 +110,7 @@ impl Project {
         let Some(component) = &self.component else {
             return Err(Error::Usage {
                 what: format!("the driver \"{}\" is no component: its {FILE} names none", self.name),
-                fix: "run it where its work is to be done, with `conveyor driver exec` in its folder".to_owned(),
+                fix: format!("run it where its work is to be done, with `{}` in its folder", self.starting()),
             });
         };
         let path = folder.join(component);
@@ -119,12 +127,12 @@ impl Project {
 /// Builds a driver, and checks a component as an upload would.
 pub(super) fn build(Folder { folder }: &Folder, output: Output) -> Result<Exit, Error> {
     let project = Project::read(folder)?;
-    tools::need(&project)?;
+    tools::need(folder, &project)?;
     if let Some(command) = &project.build {
         tools::run(folder, command, "the build")?;
     }
     if project.component.is_none() {
-        output.line(&format!("driver {} is built; start it with `conveyor driver exec`", project.name))?;
+        output.line(&format!("driver {} is built; start it with `{}`", project.name, project.starting()))?;
         return Ok(Exit::Ok);
     }
     let file = project.component(folder)?;

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::{Project, Tool};
+use super::{Project, Tool, library};
 use crate::model::Grant;
 
 /// The language of a driver.
@@ -33,7 +33,7 @@ pub struct File {
 }
 
 /// A file of a template: where it goes, and what is in it.
-type Source = (&'static str, &'static str);
+pub(super) type Source = (&'static str, &'static str);
 
 /// What `driver.toml` says of a template.
 struct Recipe {
@@ -79,6 +79,7 @@ const PYTHON_REMOTE: &[Source] = &[
     ("main.py", template!("python/main.py")),
     ("reconcile.py", template!("python/reconcile.py")),
     ("test_reconcile.py", template!("python/test_reconcile.py")),
+    ("requirements.txt", template!("python/requirements.txt")),
     (".gitignore", "__pycache__\n"),
 ];
 const JS: &[Source] = &[
@@ -95,6 +96,7 @@ const JS_REMOTE: &[Source] = &[
     ("reconcile.js", template!("javascript/reconcile.js")),
     ("reconcile.test.js", template!("javascript/reconcile.test.js")),
     ("package.json", template!("javascript/package.remote.json")),
+    (".gitignore", "/node_modules\n"),
 ];
 const GO_REMOTE: &[Source] = &[
     ("go.mod", template!("go/go.mod.in")),
@@ -112,20 +114,26 @@ const C_REMOTE: &[Source] =
 /// A text that says that there is no such driver.
 pub fn files(name: &str, language: Language, remote: bool, resources: &[String]) -> Result<Vec<File>, String> {
     let recipe = recipe(name, language, remote)?;
+    let library = if remote { library::of(language) } else { &[] };
+    // With a library it speaks to NATS itself, and runs for as long as it is wanted.
+    let (run, start) = if library.is_empty() { (recipe.run, None) } else { (None, recipe.run) };
     let project = Project {
         name: name.to_owned(),
         resources: resources.to_vec(),
         build: recipe.build,
         test: Some(recipe.test.to_owned()),
         component: recipe.component.map(Into::into),
-        run: recipe.run,
+        run,
+        start,
         grant: Grant::default(),
         cases: "cases".into(),
         tools: recipe.tools,
     };
     let manifest = toml::to_string(&project).map_err(|error| error.to_string())?;
     let own = [("driver.toml".to_owned(), manifest), ("README.md".to_owned(), readme(&project))];
-    let filled = recipe.files.iter().map(|(path, text)| ((*path).to_owned(), text.replace("{{name}}", name)));
+    let types: Vec<String> = resources.iter().map(|resource| format!("\"{resource}\"")).collect();
+    let fill = |text: &str| text.replace("{{name}}", name).replace("{{resources}}", &types.join(", "));
+    let filled = recipe.files.iter().chain(library).map(|(path, text)| ((*path).to_owned(), fill(text)));
     // Only scripts begin so.
     let file = |(path, text): (String, String)| File { executable: text.starts_with("#!"), path, text };
     Ok(filled.chain(own).map(file).collect())
@@ -172,7 +180,8 @@ fn recipe(name: &str, language: Language, remote: bool) -> Result<Recipe, String
             PYTHON,
         ),
         (Language::Python, true) => {
-            runs(None, "python3 -m unittest", "python3 main.py".to_owned(), vec![python()], PYTHON_REMOTE)
+            let tools = vec![python(), nats_py()];
+            runs(None, "python3 -m unittest", "python3 main.py".to_owned(), tools, PYTHON_REMOTE)
         }
         (Language::Js, false) => with(
             "node_modules/.bin/componentize-qjs --sync --opt-size --wit wit --world driver --js driver.js --output driver.wasm",
@@ -181,9 +190,11 @@ fn recipe(name: &str, language: Language, remote: bool) -> Result<Recipe, String
             vec![node(), componentize_qjs()],
             JS,
         ),
-        (Language::Js, true) => runs(None, "node --test", "node main.js".to_owned(), vec![node()], JS_REMOTE),
+        (Language::Js, true) => {
+            runs(None, "node --test", "node main.js".to_owned(), vec![node(), transport_node()], JS_REMOTE)
+        }
         (Language::Go, true) => {
-            runs(Some("go build".to_owned()), "go test", format!("./{name}"), vec![go()], GO_REMOTE)
+            runs(Some("go build".to_owned()), "go test ./...", format!("./{name}"), vec![go()], GO_REMOTE)
         }
         (Language::C, true) => {
             let build = format!("cc -O2 -Wall -Wextra -o {name} main.c");
@@ -216,12 +227,21 @@ fn componentize_py() -> Tool {
     tool("componentize-py", "componentize-py --version", "pip install componentize-py==0.25.1")
 }
 
+fn nats_py() -> Tool {
+    tool("nats-py", "python3 -c 'import nats'", "pip install -r requirements.txt, in the driver's folder")
+}
+
 fn node() -> Tool {
     tool("Node.js", "node --version", "see https://nodejs.org")
 }
 
 fn componentize_qjs() -> Tool {
     tool("componentize-qjs", "test -d node_modules/componentize-qjs", "npm install, in the driver's folder")
+}
+
+fn transport_node() -> Tool {
+    let probe = "test -d node_modules/@nats-io/transport-node";
+    tool("@nats-io/transport-node", probe, "npm install, in the driver's folder")
 }
 
 fn go() -> Tool {
@@ -239,9 +259,10 @@ fn readme(project: &Project) -> String {
     let last = if project.component.is_some() {
         "conveyor driver test    # its own tests, then the requests in cases/ in the real host, without a server\n\
          conveyor driver push    # to the server; again after each change\n"
+            .to_owned()
     } else {
-        "conveyor driver test    # its own tests\n\
-         conveyor driver exec    # works until Ctrl-C, wherever NATS can be reached\n"
+        let tests = "conveyor driver test    # its own tests\n";
+        format!("{tests}{:23} # works until Ctrl-C, wherever NATS can be reached\n", project.starting())
     };
     format!(
         "# {name}\n\nA driver of Conveyor. What it does is in the file `reconcile`; the rest is its border.\n\n\

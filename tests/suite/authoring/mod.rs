@@ -1,11 +1,14 @@
 //! From `conveyor driver new` to a run that succeeded, with the tools of each language.
 
+mod anywhere;
+mod dev;
 mod project;
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use conveyor::cli::project::Project;
 use reqwest::StatusCode;
 use serde_json::json;
 
@@ -47,7 +50,8 @@ impl Author {
         let tools = [cache.join("venv/bin"), cache.join("node/bin")].map(|folder| folder.display().to_string());
         let mut command = Command::new(env!("CARGO_BIN_EXE_conveyor"));
         command.arg("driver").args(arguments).current_dir(folder).env("CONVEYOR_SERVER", &self.server.url);
-        command.env("PATH", format!("{own}:{}", tools.join(":"))).env("CARGO_NET_OFFLINE", "true");
+        // In front, because only the Python of the checkout has the client of NATS.
+        command.env("PATH", format!("{}:{own}", tools.join(":"))).env("CARGO_NET_OFFLINE", "true");
         // Where rustup cannot add the target, the checkout has a compiler that knows it.
         let stand_in = cache.join("rust-wasi/bin/rustc");
         if arguments == ["build"] && stand_in.exists() {
@@ -56,36 +60,39 @@ impl Author {
         command
     }
 
-    /// What is there already need not be fetched and built again.
-    fn take(&self, what: &str, from: &str) {
-        std::fs::create_dir_all(root().join(from)).unwrap();
-        symlink(root().join(from), self.folder.join(what)).unwrap();
-    }
-
-    /// The versions that are here already.
-    fn lock(&self) {
-        std::fs::copy(root().join("plugins/Cargo.lock"), self.folder.join("Cargo.lock")).unwrap();
-    }
-
-    fn build_and_test(&self) -> String {
-        self.conveyor(&self.folder, &["build"]);
-        self.conveyor(&self.folder, &["test"])
+    fn build_and_test(&self, folder: &Path) -> String {
+        self.conveyor(folder, &["build"]);
+        self.conveyor(folder, &["test"])
     }
 
     /// To the end of a component's way.
-    async fn push_and_run(self) {
-        let said = self.build_and_test();
+    async fn push_and_run(&self) {
+        let said = self.build_and_test(&self.folder);
         assert!(said.contains("case greets passed") && said.contains("info: create of one"), "{said}");
         self.conveyor(&self.folder, &["push"]);
         self.greets().await;
     }
 
     /// To the end of a remote driver's way.
-    async fn exec_and_run(self) {
-        self.build_and_test();
-        let mut exec = self.command(&self.folder, &["exec"]);
-        let _exec = Running(exec.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
+    async fn exec_and_run(&self) {
+        self.build_and_test(&self.folder);
+        let _running = self.started(&self.folder);
         self.greets().await;
+    }
+
+    /// Starts a remote driver as its project says.
+    fn started(&self, folder: &Path) -> Running {
+        let exec = self.command(folder, &["exec"]);
+        let mut command = match Project::read(folder).unwrap().start {
+            None => exec,
+            Some(start) => {
+                let mut command = Command::new("sh");
+                command.args(["-c", &format!("exec {start}")]).current_dir(folder);
+                command.envs(exec.get_envs().filter_map(|(name, value)| Some((name, value?))));
+                command
+            }
+        };
+        Running(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
     }
 
     async fn greets(&self) {
@@ -104,6 +111,17 @@ impl Author {
     }
 }
 
+/// What is there already need not be fetched and built again.
+fn take(folder: &Path, what: &str, from: &str) {
+    std::fs::create_dir_all(root().join(from)).unwrap();
+    symlink(root().join(from), folder.join(what)).unwrap();
+}
+
+/// The versions that are here already.
+fn lock(folder: &Path) {
+    std::fs::copy(root().join("plugins/Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+}
+
 struct Running(Child);
 
 impl Drop for Running {
@@ -113,39 +131,43 @@ impl Drop for Running {
     }
 }
 
+/// A new component goes its way, and then the same source as a remote driver.
+async fn here_and_there(language: &str, reconcile: &str, prepare: impl Fn(&Author, &Path)) {
+    let nats = NatsServer::start();
+    let author = Author::new(Server::with_nats(&nats.url()), language, &[]);
+    prepare(&author, &author.folder);
+    author.push_and_run().await;
+    anywhere::says_the_same(&author, language, reconcile, |folder| prepare(&author, folder)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rust() {
-    let author = Author::new(Server::start(), "rust", &[]);
-    author.lock();
-    author.take("target", "plugins/target/authoring");
-    author.push_and_run().await;
+    here_and_there("rust", "src/reconcile.rs", |author, folder| {
+        lock(folder);
+        let target = if folder == author.folder { "authoring" } else { "authoring-remote" };
+        take(folder, "target", &format!("plugins/target/{target}"));
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn python() {
-    Author::new(Server::start(), "python", &[]).push_and_run().await;
+    here_and_there("python", "reconcile.py", |_, _| {}).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn javascript() {
-    let author = Author::new(Server::start(), "js", &[]);
-    author.take("node_modules", ".cache/javascript/node_modules");
-    author.push_and_run().await;
+    here_and_there("js", "reconcile.js", |author, folder| {
+        let tools = if folder == author.folder { "javascript" } else { "remote-javascript" };
+        take(folder, "node_modules", &format!(".cache/{tools}/node_modules"));
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rust_elsewhere() {
+async fn go_and_c_elsewhere() {
     let nats = NatsServer::start();
-    let author = Author::new(Server::with_nats(&nats.url()), "rust", &["--remote"]);
-    author.lock();
-    author.take("target", "plugins/target/authoring-remote");
-    author.exec_and_run().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn python_javascript_go_and_c_elsewhere() {
-    let nats = NatsServer::start();
-    for language in ["python", "js", "go", "c"] {
+    for language in ["go", "c"] {
         Author::new(Server::with_nats(&nats.url()), language, &["--remote"]).exec_and_run().await;
     }
 }

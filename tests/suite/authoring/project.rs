@@ -58,12 +58,14 @@ fn what_is_wrong_is_said_with_the_way_out() {
     let missing = format!("{MANIFEST}\n[[tools]]\nname = 'the kiln'\nprobe = 'false'\ninstall = 'buy a kiln'\n");
     let empty = tempfile::tempdir().unwrap();
     let remote = project("name = 'far'\nresources = ['app']\nrun = 'true'\n");
+    let program = project("name = 'far'\nresources = ['app']\nstart = 'python3 far.py'\n");
     for (folder, command, code, told) in [
         (&project(&missing), "build", 2, "buy a kiln"),
         (&project("name = 'x'\nresource = ['app']\n"), "build", 2, "resource"),
         (&empty, "test", 2, "conveyor driver new"),
         (&project(&MANIFEST.replace("cp made", "cp nothing")), "build", 1, "the build failed: cp nothing"),
         (&remote, "push", 2, "conveyor driver exec"),
+        (&program, "push", 2, "python3 far.py"),
     ] {
         let said = offline(&["driver", command, folder.path().to_str().unwrap()], &[]);
         assert!(said.code == code && said.err.contains(told), "{command} {} {}", said.code, said.err);

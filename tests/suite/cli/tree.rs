@@ -23,6 +23,7 @@ fn help_lists_the_exit_codes() {
 fn commands_are_understood() {
     for line in [
         "up --listen 127.0.0.1:0 --data d --nats nats://127.0.0.1:4222 --config c.toml",
+        "dev drivers other -f a.yaml --temporary --listen 127.0.0.1:0",
         "apply -f a.yaml -f b.yaml",
         "apply -f a.yaml b.json -",
         "driver push d.wasm --name d --resources a,b",
@@ -43,7 +44,15 @@ fn commands_are_understood() {
 
 #[test]
 fn slips_are_usage_errors() {
-    for line in ["", "upp", "apply", "driver push a b", "run list --status done", "up --listen here"] {
+    for line in [
+        "",
+        "upp",
+        "apply",
+        "driver push a b",
+        "run list --status done",
+        "up --listen here",
+        "dev --temporary --data d",
+    ] {
         let words = ["conveyor"].into_iter().chain(line.split_whitespace());
         let error = Cli::try_parse_from(words).map(|_| ()).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");

@@ -1,6 +1,8 @@
 //! Remote drivers: the library, and programs run by `conveyor driver exec`.
 
+mod conformance;
 mod exec;
+mod languages;
 mod managed;
 mod placement;
 mod secured;

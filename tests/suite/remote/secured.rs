@@ -7,9 +7,11 @@ use conveyor::RemoteDriver;
 use conveyor::bus::Access;
 use conveyor::driver::Request;
 use conveyor::model::DriverResult;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
+use super::languages::{Far, Language};
 use super::quick;
+use crate::support::guest;
 use crate::support::nats::NatsServer;
 use crate::support::server::{PATIENCE, Server};
 
@@ -23,6 +25,8 @@ impl Papers {
         let papers = Self { folder: tempfile::tempdir().unwrap() };
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // With the name of the others, OpenSSL would take those for certificates that sign themselves.
+        params.distinguished_name.push(DnType::CommonName, "the authority of a test");
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         papers.write("ca.pem", &ca.pem());
         for name in ["server", "client"] {
@@ -97,5 +101,47 @@ async fn a_server_that_asks_for_a_certificate_lets_in_whoever_has_one() {
         let mut driver = driver.nats(nats.url()).access(access).start().await.unwrap();
         let patience = if comes_in { PATIENCE } else { Duration::from_millis(500) };
         assert_eq!(tokio::time::timeout(patience, driver.ready()).await.is_ok(), comes_in);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_every_language_a_driver_does_its_work_with_these_rights_alone() {
+    let papers = Papers::new();
+    let nats = NatsServer::configured(&format!("{}{}", papers.tls(""), USERS.replace("ship", "far")));
+    let address = |user: &str| nats.url().replace("nats://", &format!("tls://{user}@"));
+    let ca = papers.path("ca.pem").display().to_string();
+    let server = Server::with(&["--nats", &address("server:s")], &[("SSL_CERT_FILE", &ca)]);
+    server.define("app").await;
+    server.upload("before", guest::ok()).await;
+    server.pipeline("belt", &[("before", "before"), ("far", "far")]).await;
+    let notes = tempfile::tempdir().unwrap();
+    for language in Language::ALL {
+        let _far = Far::start(language, notes.path(), &["--nats", &address("far:d"), "--ca", &ca]);
+        let name = format!("{language:?}").to_lowercase();
+        let id = server.submit(&name, Some("belt")).await;
+        server.succeeded(&id).await;
+        assert_eq!(server.logged(&id, "driver=far", 1).await[0]["message"], format!("create of {name}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_every_language_a_driver_shows_its_certificate() {
+    let papers = Papers::new();
+    let nats = NatsServer::configured(&papers.tls(", verify: true"));
+    let [ca, certificate, key] =
+        ["ca.pem", "client.pem", "client.key"].map(|name| papers.path(name).display().to_string());
+    let client = async_nats::ConnectOptions::new();
+    let client = client.add_root_certificates(ca.clone().into());
+    let client = client.add_client_certificate(certificate.clone().into(), key.clone().into());
+    let context = async_nats::jetstream::new(client.connect(nats.url()).await.unwrap());
+    let stream = async_nats::jetstream::stream::Config {
+        name: "messages".to_owned(),
+        subjects: vec!["resources.>".to_owned(), "drivers.>".to_owned()],
+        ..Default::default()
+    };
+    context.create_stream(stream).await.unwrap();
+    for language in Language::ALL {
+        let shown = ["--nats", &nats.url(), "--ca", &ca, "--certificate", &certificate, "--key", &key];
+        drop(Far::start(language, papers.folder.path(), &shown));
     }
 }
