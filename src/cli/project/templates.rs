@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 
+use super::sources::{self, CASE, WIT};
 use super::{Project, Tool};
 
 /// The language of a driver.
@@ -14,6 +15,9 @@ pub enum Language {
     /// JavaScript.
     #[value(alias = "javascript")]
     Js,
+    /// TypeScript.
+    #[value(alias = "typescript")]
+    Ts,
     /// Go.
     Go,
     /// C.
@@ -32,16 +36,17 @@ pub struct File {
 }
 
 /// A file of a template: where it goes, and what is in it.
-type Source = (&'static str, &'static str);
+pub(super) type Source = (&'static str, &'static str);
 
 /// What `driver.toml` says of a template.
-struct Recipe {
-    build: Option<String>,
-    test: &'static str,
-    component: Option<String>,
-    run: Option<String>,
-    tools: Vec<Tool>,
-    files: &'static [Source],
+pub(super) struct Recipe {
+    pub build: Option<String>,
+    pub test: &'static str,
+    pub component: Option<String>,
+    pub core: Option<&'static str>,
+    pub run: Option<String>,
+    pub tools: Vec<Tool>,
+    pub files: &'static [Source],
 }
 
 macro_rules! template {
@@ -50,8 +55,6 @@ macro_rules! template {
     };
 }
 
-const WIT: Source = ("wit/driver.wit", include_str!("../../../wit/driver.wit"));
-const CASE: Source = ("cases/greets.json", template!("case.json"));
 const RUST: &[Source] = &[
     ("Cargo.toml", template!("rust/Cargo.toml.in")),
     ("src/lib.rs", template!("rust/lib.rs")),
@@ -108,33 +111,37 @@ const C_REMOTE: &[Source] =
 /// The files of a new driver of this name.
 ///
 /// # Errors
-/// A text that says that there is no such driver.
+/// A text that says why they cannot be written.
 pub fn files(name: &str, language: Language, remote: bool, resources: &[String]) -> Result<Vec<File>, String> {
-    let recipe = recipe(name, language, remote)?;
+    let recipe = recipe(name, language, remote);
     let project = Project {
         name: name.to_owned(),
         resources: resources.to_vec(),
         build: recipe.build,
         test: Some(recipe.test.to_owned()),
         component: recipe.component.map(Into::into),
+        core: recipe.core.map(Into::into),
+        wit: "wit".into(),
         run: recipe.run,
         cases: "cases".into(),
         tools: recipe.tools,
     };
     let manifest = toml::to_string(&project).map_err(|error| error.to_string())?;
     let own = [("driver.toml".to_owned(), manifest), ("README.md".to_owned(), readme(&project))];
-    let filled = recipe.files.iter().map(|(path, text)| ((*path).to_owned(), text.replace("{{name}}", name)));
+    let sources = recipe.files.iter().copied().chain(sources::library(language, remote));
+    let filled = sources.map(|(path, text)| (path.to_owned(), text.replace("{{name}}", name)));
     // Only scripts begin so.
     let file = |(path, text): (String, String)| File { executable: text.starts_with("#!"), path, text };
     Ok(filled.chain(own).map(file).collect())
 }
 
-fn recipe(name: &str, language: Language, remote: bool) -> Result<Recipe, String> {
+fn recipe(name: &str, language: Language, remote: bool) -> Recipe {
     let crate_name = name.replace('-', "_");
     let with = |build: &str, test, component: String, tools, files| Recipe {
         build: Some(build.to_owned()),
         test,
         component: Some(component),
+        core: None,
         run: None,
         tools,
         files,
@@ -143,11 +150,12 @@ fn recipe(name: &str, language: Language, remote: bool) -> Result<Recipe, String
         build,
         test,
         component: None,
+        core: None,
         run: Some(run),
         tools,
         files,
     };
-    Ok(match (language, remote) {
+    match (language, remote) {
         (Language::Rust, false) => with(
             "cargo build --release --target wasm32-wasip2",
             "cargo test",
@@ -187,13 +195,13 @@ fn recipe(name: &str, language: Language, remote: bool) -> Result<Recipe, String
             let build = format!("cc -O2 -Wall -Wextra -o {name} main.c");
             runs(Some(build), "./test.sh", format!("./{name}"), vec![cc()], C_REMOTE)
         }
-        (Language::Go | Language::C, false) => {
-            return Err("there is no template of a component in this language".to_owned());
-        }
-    })
+        (Language::Ts, _) => sources::typescript(remote),
+        (Language::Go, false) => sources::go(),
+        (Language::C, false) => sources::c(),
+    }
 }
 
-fn tool(name: &str, probe: &str, install: &str) -> Tool {
+pub(super) fn tool(name: &str, probe: &str, install: &str) -> Tool {
     Tool { name: name.to_owned(), probe: probe.to_owned(), install: install.to_owned() }
 }
 
@@ -214,11 +222,11 @@ fn componentize_py() -> Tool {
     tool("componentize-py", "componentize-py --version", "pip install componentize-py==0.25.1")
 }
 
-fn node() -> Tool {
+pub(super) fn node() -> Tool {
     tool("Node.js", "node --version", "see https://nodejs.org")
 }
 
-fn componentize_qjs() -> Tool {
+pub(super) fn componentize_qjs() -> Tool {
     tool("componentize-qjs", "test -d node_modules/componentize-qjs", "npm install, in the driver's folder")
 }
 
@@ -226,7 +234,7 @@ fn go() -> Tool {
     tool("Go", "go version", "see https://go.dev")
 }
 
-fn cc() -> Tool {
+pub(super) fn cc() -> Tool {
     tool("a C compiler", "cc --version", "apt-get install gcc libc6-dev")
 }
 

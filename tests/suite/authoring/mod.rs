@@ -48,6 +48,8 @@ impl Author {
         let mut command = Command::new(env!("CARGO_BIN_EXE_conveyor"));
         command.arg("driver").args(arguments).current_dir(folder).env("CONVEYOR_SERVER", &self.server.url);
         command.env("PATH", format!("{own}:{}", tools.join(":"))).env("CARGO_NET_OFFLINE", "true");
+        // What Zig builds for itself, once.
+        command.env("ZIG_GLOBAL_CACHE_DIR", cache.join("zig"));
         // Where rustup cannot add the target, the checkout has a compiler that knows it.
         let stand_in = cache.join("rust-wasi/bin/rustc");
         if arguments == ["build"] && stand_in.exists() {
@@ -134,6 +136,23 @@ async fn javascript() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn typescript() {
+    let author = Author::new(Server::start(), "ts", &[]);
+    author.take("node_modules", ".cache/typescript/node_modules");
+    author.push_and_run().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn go() {
+    Author::new(Server::start(), "go", &[]).push_and_run().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c() {
+    Author::new(Server::start(), "c", &[]).push_and_run().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rust_elsewhere() {
     let nats = NatsServer::start();
     let author = Author::new(Server::with_nats(&nats.url()), "rust", &["--remote"]);
@@ -143,10 +162,14 @@ async fn rust_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn python_javascript_go_and_c_elsewhere() {
+async fn python_javascript_typescript_go_and_c_elsewhere() {
     let nats = NatsServer::start();
-    for language in ["python", "js", "go", "c"] {
-        Author::new(Server::with_nats(&nats.url()), language, &["--remote"]).exec_and_run().await;
+    for language in ["python", "js", "ts", "go", "c"] {
+        let author = Author::new(Server::with_nats(&nats.url()), language, &["--remote"]);
+        if language == "ts" {
+            author.take("node_modules", ".cache/typescript/node_modules");
+        }
+        author.exec_and_run().await;
     }
 }
 
@@ -154,9 +177,12 @@ async fn python_javascript_go_and_c_elsewhere() {
 #[test]
 fn what_a_driver_does_knows_nothing_of_where_it_runs() {
     use conveyor::cli::project::{Language, files};
-    for (language, file) in
-        [(Language::Rust, "src/reconcile.rs"), (Language::Python, "reconcile.py"), (Language::Js, "reconcile.js")]
-    {
+    for (language, file) in [
+        (Language::Rust, "src/reconcile.rs"),
+        (Language::Python, "reconcile.py"),
+        (Language::Js, "reconcile.js"),
+        (Language::Ts, "reconcile.ts"),
+    ] {
         let text = |remote| {
             let files = files("greeter", language, remote, &["app".to_owned()]).unwrap();
             files.into_iter().find(|written| written.path == file).unwrap().text
