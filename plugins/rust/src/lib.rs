@@ -8,8 +8,7 @@ use conveyor_driver::{DriverResult, Failure, Request, debug, driver, info};
 
 driver!(reconcile);
 
-fn reconcile(request: Request<lockfile::Spec>) -> Result<DriverResult, Failure> {
-    let resource = &request.resource;
+fn reconcile(Request { resource, .. }: Request<lockfile::Spec>) -> Result<DriverResult, Failure> {
     let version = resource.metadata.get("version").map_or("?", String::as_str);
     info!("reading the lock file of {} {}, version {version}", resource.kind, resource.name);
     // The text is the same at every try, so no failure here is worth another one.

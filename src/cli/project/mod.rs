@@ -129,7 +129,7 @@ impl Project {
 /// Builds a driver, and checks a component as an upload would.
 pub(super) fn build(Folder { folder }: &Folder, output: Output) -> Result<Exit, Error> {
     let project = Project::read(folder)?;
-    tools::need(&project)?;
+    tools::need(folder, &project)?;
     if let Some(command) = &project.build {
         tools::run(folder, command, "the build")?;
     }

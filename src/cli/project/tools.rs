@@ -7,10 +7,11 @@ use super::super::Error;
 use super::Project;
 
 /// Checks that what the build needs is there.
-pub(super) fn need(project: &Project) -> Result<(), Error> {
+pub(super) fn need(folder: &Path, project: &Project) -> Result<(), Error> {
     let missing = project.tools.iter().find(|tool| {
         let mut probe = shell(&tool.probe);
-        let probed = probe.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let probed =
+            probe.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
         !probed.is_ok_and(|status| status.success())
     });
     missing.map_or(Ok(()), |tool| {

@@ -1,5 +1,7 @@
 //! From `conveyor driver new` to a run that succeeded, with the tools of each language.
 
+mod core;
+mod examples;
 mod project;
 
 use std::os::unix::fs::symlink;
@@ -14,6 +16,32 @@ use crate::support::server::Server;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// `conveyor driver`, with the tools that the checkout has.
+fn with_tools(server: &str, arguments: &[&str]) -> Command {
+    let cache = root().join(".cache");
+    let own = std::env::var("PATH").unwrap();
+    let tools = [cache.join("venv/bin"), cache.join("node/bin")].map(|folder| folder.display().to_string());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conveyor"));
+    command.arg("driver").args(arguments).env("CONVEYOR_SERVER", server);
+    command.env("PATH", format!("{own}:{}", tools.join(":"))).env("CARGO_NET_OFFLINE", "true");
+    // What Zig builds for itself, once.
+    command.env("ZIG_GLOBAL_CACHE_DIR", cache.join("zig"));
+    // Where rustup cannot add the target, the checkout has a compiler that knows it.
+    let stand_in = cache.join("rust-wasi/bin/rustc");
+    if arguments == ["build"] && stand_in.exists() {
+        command.env("RUSTC", stand_in);
+    }
+    command
+}
+
+/// Runs a command, which must succeed; what it said.
+fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{command:?}: {said} {}", String::from_utf8_lossy(&output.stderr));
+    said
 }
 
 /// A new driver in a folder of its own.
@@ -35,26 +63,12 @@ impl Author {
 
     /// Runs `conveyor driver`, which must succeed, with the tools that the checkout has.
     fn conveyor(&self, folder: &Path, arguments: &[&str]) -> String {
-        let output = self.command(folder, arguments).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {said} {}", String::from_utf8_lossy(&output.stderr));
-        said
+        said(&mut self.command(folder, arguments))
     }
 
     fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
-        let cache = root().join(".cache");
-        let own = std::env::var("PATH").unwrap();
-        let tools = [cache.join("venv/bin"), cache.join("node/bin")].map(|folder| folder.display().to_string());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_conveyor"));
-        command.arg("driver").args(arguments).current_dir(folder).env("CONVEYOR_SERVER", &self.server.url);
-        command.env("PATH", format!("{own}:{}", tools.join(":"))).env("CARGO_NET_OFFLINE", "true");
-        // What Zig builds for itself, once.
-        command.env("ZIG_GLOBAL_CACHE_DIR", cache.join("zig"));
-        // Where rustup cannot add the target, the checkout has a compiler that knows it.
-        let stand_in = cache.join("rust-wasi/bin/rustc");
-        if arguments == ["build"] && stand_in.exists() {
-            command.env("RUSTC", stand_in);
-        }
+        let mut command = with_tools(&self.server.url, arguments);
+        command.current_dir(folder);
         command
     }
 
@@ -189,4 +203,20 @@ fn what_a_driver_does_knows_nothing_of_where_it_runs() {
         };
         assert_eq!(text(true), text(false));
     }
+}
+
+/// The libraries name the version of the contract where the language asks for it; it must be that of the contract.
+#[test]
+fn the_libraries_are_of_the_version_of_the_contract() {
+    let contract = std::fs::read_to_string(root().join("wit/driver.wit")).unwrap();
+    let version = contract.split("package conveyor:driver@").nth(1).unwrap().split(';').next().unwrap();
+    let mut named = 0;
+    for file in ["c/conveyor.c", "go/component.go", "javascript/component.js"] {
+        let text = std::fs::read_to_string(root().join("plugins/lib").join(file)).unwrap();
+        for rest in text.split('@').skip(1).filter(|rest| rest.starts_with(|first: char| first.is_ascii_digit())) {
+            assert!(rest.starts_with(version), "{file} names another version than {version}: @{:.10}", rest);
+            named += 1;
+        }
+    }
+    assert_eq!(named, 4);
 }

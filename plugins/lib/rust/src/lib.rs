@@ -30,9 +30,9 @@ mod request;
 mod result;
 
 pub use elsewhere::exec;
+pub use log::Level;
 #[doc(hidden)]
 pub use log::write;
-pub use log::Level;
 pub use request::{Context, Request, Resource, StepResult};
 pub use result::{DriverResult, Failure};
 pub use serde_json::{Value, json};
