@@ -15,14 +15,13 @@ export function component(reconcile) {
         const { success, message, data } = reconcile(requestOf(asked), log);
         return { success, message, data: JSON.stringify(data ?? null) };
       } catch (error) {
-        if (error?.failure === "permanent") {
-          throw { tag: "permanent", val: error.message };
+        const { failure } = error ?? {};
+        if (failure === "permanent" || failure === "retryable") {
+          throw { tag: failure, val: error.message };
         }
-        if (error?.failure !== "retryable") {
-          // What nobody expected is for the author, who needs to know where it was.
-          log(String(error?.stack), "debug");
-        }
-        throw { tag: "retryable", val: String(error?.message ?? error) };
+        // What nobody expected is for the author, who needs to know where it was.
+        log(`${error}\n${error?.stack ?? ""}`, "debug");
+        throw { tag: "retryable", val: String(error) };
       }
     },
   };

@@ -94,6 +94,20 @@ impl Author {
         assert!(said.contains("case greets passed") && said.contains("info: create of one"), "{said}");
         self.conveyor(&self.folder, &["push"]);
         self.greets().await;
+        self.needs_a_name().await;
+    }
+
+    /// What the driver calls permanent is not tried again.
+    async fn needs_a_name(&self) {
+        let steps = json!([{ "id": "greet", "driver": "greeter", "retry": { "max_attempts": 3 } }]);
+        let body = json!({ "name": "again", "resource": "app", "steps": steps });
+        assert_eq!(self.server.post("/pipelines", &body).await.0, StatusCode::CREATED);
+        let body = json!({ "name": "nobody", "resource": "app", "pipeline": "again", "spec": { "whom": "belt" } });
+        let (status, answer) = self.server.post("/resources", &body).await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+        let run = self.server.finished(answer["runid"].as_str().unwrap()).await;
+        let attempts = run.steps[0].attempts.len();
+        assert!(run.head.message.contains("who") && attempts == 1, "{attempts} {}", run.head.message);
     }
 
     /// To the end of a remote driver's way.
@@ -214,7 +228,7 @@ fn the_libraries_are_of_the_version_of_the_contract() {
     for file in ["c/conveyor.c", "go/component.go", "javascript/component.js"] {
         let text = std::fs::read_to_string(root().join("plugins/lib").join(file)).unwrap();
         for rest in text.split('@').skip(1).filter(|rest| rest.starts_with(|first: char| first.is_ascii_digit())) {
-            assert!(rest.starts_with(version), "{file} names another version than {version}: @{:.10}", rest);
+            assert!(rest.starts_with(version), "{file} names another version than {version}: @{rest:.10}");
             named += 1;
         }
     }
