@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{root, said, with_tools};
+use super::{Author, root};
 use crate::support::server::Server;
 
 const EXAMPLES: [(&str, &str); 3] =
@@ -31,18 +31,20 @@ async fn release(server: &Server, name: &str, field: &str, value: &str) -> Strin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn typescript_go_and_c_hold_a_release() {
-    let server = Server::start();
+    let author =
+        Author { _temporary: tempfile::tempdir().unwrap(), folder: root().join("plugins"), server: Server::start() };
+    let server = &author.server;
     server.define("release").await;
     for (folder, _) in EXAMPLES {
-        let folder = root().join("plugins").join(folder).display().to_string();
+        // From outside of the folder: what is relative in its driver.toml is so to the folder.
         for command in ["build", "test", "push"] {
-            said(&mut with_tools(&server.url, &[command, &folder]));
+            author.conveyor(&author.folder, &[command, folder]);
         }
     }
     let steps = EXAMPLES.map(|(_, driver)| json!({ "driver": driver }));
     let body = json!({ "name": "publish", "resource": "release", "steps": steps });
     assert!(server.post("/pipelines", &body).await.0.is_success());
-    let id = release(&server, "good", "/nothing", "").await;
+    let id = release(server, "good", "/nothing", "").await;
     let run = server.succeeded(&id).await;
     let data: Vec<&Value> = run.steps.iter().map(|step| &step.result.as_ref().unwrap().data).collect();
     assert_eq!((&data[0]["files"], &data[0]["problems"]), (&json!(2), &json!([])));
@@ -55,7 +57,7 @@ async fn typescript_go_and_c_hold_a_release() {
         ("floating", "/dockerfile", "FROM debian\nUSER app\n", "the image debian has no fixed version", "warn"),
         ("versionless", "/version", "soon", "\"soon\" is no version", ""),
     ] {
-        let id = release(&server, name, field, value).await;
+        let id = release(server, name, field, value).await;
         let run = server.finished(&id).await;
         assert!(run.head.message.contains(told), "{name}: {}", run.head.message);
         let (_, lines) = server.get(&format!("/logs?runid={id}")).await;
