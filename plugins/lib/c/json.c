@@ -1,12 +1,20 @@
 // Reads and writes JSON, as far as a driver needs it. The host gives only valid JSON; whatever else is read, no function
 // reads behind the end of the text.
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "conveyor.h"
 
-static const char *blank(const char *at) { return at + strspn(at, " \t\r\n"); }
+// Loops instead of strspn and its like: those of some libraries look for the end of the text first, which can be far.
+
+static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
+static const char *blank(const char *at) {
+  while (is_blank(*at)) at++;
+  return at;
+}
 
 // Behind the string that begins at a quote.
 static const char *behind_string(const char *at) {
@@ -18,7 +26,10 @@ static const char *behind_string(const char *at) {
 // Behind the value that begins here.
 static const char *behind(const char *at) {
   if (*at == '"') return behind_string(at);
-  if (*at != '{' && *at != '[') return at + strcspn(at, ",]} \t\r\n");
+  if (*at != '{' && *at != '[') {
+    while (*at && *at != ',' && *at != ']' && *at != '}' && !is_blank(*at)) at++;
+    return at;
+  }
   size_t depth = 0;
   while (*at) {
     if (*at == '"') {
@@ -68,8 +79,11 @@ const char *json_at(const char *json, const char *path) {
 
 // The four hexadecimal digits here; -1 if they are none.
 static long unit(const char *at) {
-  if (strspn(at, "0123456789abcdefABCDEF") < 4) return -1;
-  char digits[5] = {at[0], at[1], at[2], at[3], 0};
+  char digits[5] = {0};
+  for (size_t index = 0; index < 4; index++) {
+    if (!isxdigit((unsigned char)at[index])) return -1;
+    digits[index] = at[index];
+  }
   return strtol(digits, NULL, 16);
 }
 

@@ -60,7 +60,6 @@ const RUST: &[Source] = &[
     ("src/lib.rs", template!("rust/lib.rs")),
     ("src/reconcile.rs", template!("rust/reconcile.rs")),
     (".gitignore", "/target\n"),
-    WIT,
     CASE,
 ];
 const RUST_REMOTE: &[Source] = &[

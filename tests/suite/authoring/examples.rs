@@ -29,10 +29,20 @@ async fn release(server: &Server, name: &str, field: &str, value: &str) -> Strin
     answer["runid"].as_str().unwrap().to_owned()
 }
 
+/// Memory for a spec is asked for while a component may call nobody, which Go would do to collect garbage.
+fn takes_a_large_spec(author: &Author, folder: &str) {
+    let file = author.temporary.path().join("large.json");
+    let mut spec = spec();
+    spec["files"]["empty"] = "0123456789abcde\n".repeat(384 << 10).into();
+    let case = json!({ "request": { "resource": { "name": "large", "spec": spec } }, "expect": { "success": true } });
+    std::fs::write(&file, case.to_string()).unwrap();
+    author.conveyor(&author.folder, &["test", folder, "--event", file.to_str().unwrap()]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn typescript_go_and_c_hold_a_release() {
     let author =
-        Author { _temporary: tempfile::tempdir().unwrap(), folder: root().join("plugins"), server: Server::start() };
+        Author { temporary: tempfile::tempdir().unwrap(), folder: root().join("plugins"), server: Server::start() };
     let server = &author.server;
     server.define("release").await;
     for (folder, _) in EXAMPLES {
@@ -40,6 +50,7 @@ async fn typescript_go_and_c_hold_a_release() {
         for command in ["build", "test", "push"] {
             author.conveyor(&author.folder, &[command, folder]);
         }
+        takes_a_large_spec(&author, folder);
     }
     let steps = EXAMPLES.map(|(_, driver)| json!({ "driver": driver }));
     let body = json!({ "name": "publish", "resource": "release", "steps": steps });

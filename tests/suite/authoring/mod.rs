@@ -21,7 +21,7 @@ fn root() -> &'static Path {
 
 /// A new driver in a folder of its own.
 struct Author {
-    _temporary: tempfile::TempDir,
+    temporary: tempfile::TempDir,
     folder: PathBuf,
     server: Server,
 }
@@ -30,7 +30,7 @@ impl Author {
     fn new(server: Server, language: &str, more: &[&str]) -> Self {
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path().join("greeter");
-        let author = Self { _temporary: temporary, folder, server };
+        let author = Self { temporary, folder, server };
         let new = ["new", "greeter", "--lang", language, "--folder", author.folder.to_str().unwrap()];
         author.conveyor(root(), &[&new, more].concat());
         author
