@@ -27,7 +27,7 @@ demo-ci: guests ## Runs continuous integration of a small C program: git, make a
 	.ci/demo-ci
 
 test: guests ## Runs all tests: those of the guests, then those of the host
-	.ci/tools nats protoc etcd go
+	.ci/tools authors nats protoc etcd go
 	.ci/test-guests
 	.ci/build-interop
 	$(HOST_BUILD)

@@ -1,43 +1,36 @@
 """The driver `policy-check`: holds the packages that `lock-parse` found against the policy in the spec.
 
-This file is only the border to the host; what the driver does is in policy.py. Everything is imported here at the
-top, because componentize-py keeps what was loaded while it built, and nothing can be loaded later.
+This file is only the border to the host; what the driver does is in policy.py.
 """
 
-import json
-
 import policy
-from componentize_py_types import Err
-from wit_world import exports
-from wit_world.imports import host_log
-from wit_world.imports.driver_types import DriverResult, Failure_Permanent, ReconcileRequest
-from wit_world.imports.host_log import Level
+from conveyor import Permanent, Result
+from conveyor.component import component
 
 
-class Reconciler(exports.Reconciler):
-    """The exported interface: componentize-py finds it by its name."""
-
-    def reconcile(self, request: ReconcileRequest) -> DriverResult:
-        try:
-            return _reconcile(request)
-        except (policy.PolicyError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            # The same input gives the same error, so another try is of no use.
-            raise Err(Failure_Permanent(f"the policy cannot be checked: {error}")) from error
+def reconcile(request, log):
+    try:
+        return _reconcile(request, log)
+    except (policy.PolicyError, KeyError, TypeError, AttributeError) as error:
+        # The same input gives the same error, so another try is of no use.
+        raise Permanent(f"the policy cannot be checked: {error}") from error
 
 
-def _reconcile(request):
-    spec = json.loads(request.target.spec)
+def _reconcile(request, log):
+    spec = request["resource"]["spec"]
     rules = spec.get("policy", {})
-    inventory = policy.earlier_result(json.loads(request.context), "lock-parse")
-    host_log.log(
-        Level.INFO,
+    inventory = policy.earlier_result(request["context"], "lock-parse")
+    log(
         f"holding {inventory['count']} packages against {len(rules.get('allowed_licences', []))} allowed licences "
-        f"and {len(rules.get('denied', []))} denials",
+        f"and {len(rules.get('denied', []))} denials"
     )
     violations, statistics = policy.check(inventory, spec.get("licences", {}), rules)
     for violation in violations:
-        host_log.log(Level.WARN, violation["message"])
+        log(violation["message"], "warn")
     message = policy.message(violations, statistics)
-    host_log.log(Level.ERROR if violations else Level.INFO, message)
-    data = {"violations": violations, "statistics": statistics}
-    return DriverResult(success=not violations, message=message, data=json.dumps(data))
+    log(message, "error" if violations else "info")
+    return Result(not violations, message, {"violations": violations, "statistics": statistics})
+
+
+# componentize-py finds the class that is exported by its name.
+Reconciler = component(reconcile)

@@ -4,34 +4,20 @@
 
 mod lockfile;
 
-use bindings::conveyor::driver::host_log::{Level, log};
-use bindings::exports::conveyor::driver::reconciler::{DriverResult, Failure, Guest, ReconcileRequest};
+use conveyor_driver::{DriverResult, Failure, Request, debug, driver, info};
 
-#[expect(clippy::same_length_and_capacity, reason = "the generated code does this, not ours")]
-mod bindings {
-    wit_bindgen::generate!({ path: "../../wit", world: "driver" });
-    // The macro names the type by its path from here, so it stands beside the bindings.
-    use super::LockParse;
-    export!(LockParse);
-}
+driver!(reconcile);
 
-struct LockParse;
-
-impl Guest for LockParse {
-    fn reconcile(request: ReconcileRequest) -> Result<DriverResult, Failure> {
-        let target = &request.target;
-        log(
-            Level::Info,
-            &format!("reading the lock file of {} {}, version {}", target.resource_type, target.name, target.version),
-        );
-        // The text is the same at every try, so no failure here is worth another one.
-        let inventory = lockfile::from_spec(&target.spec).map_err(Failure::Permanent)?;
-        let message = inventory.summary();
-        log(Level::Info, &message);
-        for duplicate in &inventory.duplicates {
-            log(Level::Debug, &format!("{} is there as {}", duplicate.name, duplicate.versions.join(", ")));
-        }
-        let data = serde_json::to_string(&inventory).map_err(|error| Failure::Permanent(error.to_string()))?;
-        Ok(DriverResult { success: true, message, data })
+fn reconcile(Request { resource, .. }: Request<lockfile::Spec>) -> Result<DriverResult, Failure> {
+    let version = resource.metadata.get("version").map_or("?", String::as_str);
+    info!("reading the lock file of {} {}, version {version}", resource.kind, resource.name);
+    // The text is the same at every try, so no failure here is worth another one.
+    let inventory = lockfile::parse(&resource.spec.lockfile).map_err(Failure::Permanent)?;
+    let message = inventory.summary();
+    info!("{message}");
+    for duplicate in &inventory.duplicates {
+        debug!("{} is there as {}", duplicate.name, duplicate.versions.join(", "));
     }
+    let data = serde_json::to_value(&inventory).map_err(Failure::permanent)?;
+    Ok(DriverResult::success(message).with_data(data))
 }

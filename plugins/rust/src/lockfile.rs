@@ -29,9 +29,10 @@ pub struct Duplicate {
     pub versions: Vec<String>,
 }
 
+/// What the resource asks for.
 #[derive(Deserialize)]
-struct Spec {
-    lockfile: String,
+pub struct Spec {
+    pub lockfile: String,
 }
 
 #[derive(Deserialize)]
@@ -47,12 +48,6 @@ struct LockedPackage {
     source: Option<String>,
     #[serde(default)]
     dependencies: Vec<String>,
-}
-
-/// Reads the lock file that the `lockfile` field of `spec` holds. The error is one line for people.
-pub fn from_spec(spec: &str) -> Result<Inventory, String> {
-    let spec: Spec = serde_json::from_str(spec).map_err(|error| format!("the spec has no lock file: {error}"))?;
-    parse(&spec.lockfile)
 }
 
 /// Reads the text of a lock file. The error is one line for people and names the line of the text.
@@ -167,13 +162,6 @@ source = "registry+index"
     fn a_text_without_packages_is_no_lock_file() {
         assert!(parse("").unwrap_err().contains("line 1"));
         assert!(parse("[dependencies]\nserde = \"1\"\n").unwrap_err().contains("no package"));
-    }
-
-    #[test]
-    fn a_spec_without_a_lock_file_is_refused() {
-        assert!(from_spec("{}").unwrap_err().contains("lockfile"));
-        assert!(from_spec(r#"{"lockfile": 7}"#).is_err());
-        assert_eq!(from_spec(r#"{"lockfile": "[[package]]\nname='a'\nversion='1.0.0'"}"#).unwrap().count, 1);
     }
 
     #[test]

@@ -1,16 +1,18 @@
 // What the driver does. It knows nothing of how it is called.
+import { Permanent, success } from "./conveyor/driver.js";
 
 /**
  * Acts on the resource once.
  *
- * @param request `event` (create, update, delete), `resource` (`name`, `spec`) and `context` (what the steps share:
- *   `pipeline`, `metadata`, and the `results` of earlier steps by step id)
- * @param log takes one line of text
- * @returns `success`, `message` (one line for people) and `data` for the steps that follow
+ * @param {import("./conveyor/driver.js").Request<{ who?: string }>} request
+ * @param {import("./conveyor/driver.js").Log} log
  */
 export function reconcile(request, log) {
   const { name, spec } = request.resource;
   log(`${request.event} of ${name}`);
+  if (!spec.who) {
+    throw new Permanent("the spec has no field who");
+  }
   const greeting = `Hello, ${spec.who}!`;
-  return { success: true, message: greeting, data: { greeting } };
+  return success(greeting, { greeting });
 }

@@ -3,7 +3,14 @@ import test from "node:test";
 
 import { reconcile } from "./reconcile.js";
 
+function request(spec) {
+  return { event: "create", resource: { name: "one", spec }, context: {} };
+}
+
 test("it greets", () => {
-  const request = { event: "create", resource: { name: "one", spec: { who: "belt" } }, context: {} };
-  assert.equal(reconcile(request, () => {}).message, "Hello, belt!");
+  assert.equal(reconcile(request({ who: "belt" }), () => {}).message, "Hello, belt!");
+});
+
+test("it needs a name", () => {
+  assert.throws(() => reconcile(request({}), () => {}), /no field who/);
 });

@@ -29,6 +29,6 @@ pub(super) fn of(language: Language) -> &'static [Source] {
         Language::Python => PYTHON,
         Language::Js => JAVASCRIPT,
         Language::Go => GO,
-        Language::Rust | Language::C => &[],
+        Language::Rust | Language::Ts | Language::C => &[],
     }
 }

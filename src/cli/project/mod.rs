@@ -3,8 +3,10 @@
 mod cases;
 mod library;
 mod new;
+mod sources;
 mod templates;
 mod tools;
+mod wrap;
 
 use std::path::{Path, PathBuf};
 
@@ -37,6 +39,11 @@ pub struct Project {
     pub test: Option<String>,
     /// The component that the build makes, of a driver that is one; relative to the folder.
     pub component: Option<PathBuf>,
+    /// The core module that the build makes, where the compiler makes no component: `driver build` makes it from this.
+    pub core: Option<PathBuf>,
+    /// The folder of the contract that the component is made by, for `core`. Default `wit`.
+    #[serde(default = "wit_folder", skip_serializing_if = "is_wit_folder")]
+    pub wit: PathBuf,
     /// The command that `driver exec` runs for each step, of a driver that is remote.
     pub run: Option<String>,
     /// What it needs to be granted, of a driver that is a component. `driver test` grants it; a server does when it is told
@@ -75,6 +82,14 @@ pub struct Folder {
 
 fn cases_folder() -> PathBuf {
     PathBuf::from("cases")
+}
+
+fn wit_folder() -> PathBuf {
+    PathBuf::from("wit")
+}
+
+fn is_wit_folder(folder: &Path) -> bool {
+    folder == Path::new("wit")
 }
 
 impl Project {
@@ -131,6 +146,7 @@ pub(super) fn build(Folder { folder }: &Folder, output: Output) -> Result<Exit, 
     if let Some(command) = &project.build {
         tools::run(folder, command, "the build")?;
     }
+    wrap::wrap(&project, folder)?;
     if project.component.is_none() {
         output.line(&format!("driver {} is built; start it with `{}`", project.name, project.starting()))?;
         return Ok(Exit::Ok);

@@ -34,10 +34,7 @@ pub(in crate::cli) fn run(new: &New, output: Output) -> Result<Exit, Error> {
     for resource in &new.resources {
         check_name("--resources", resource).map_err(|error| wrong(error.to_string()))?;
     }
-    let files = templates::files(&new.name, new.language, new.remote, &new.resources).map_err(|why| Error::Usage {
-        what: why,
-        fix: "add --remote: a driver that runs elsewhere can be of any language".to_owned(),
-    })?;
+    let files = templates::files(&new.name, new.language, new.remote, &new.resources).map_err(wrong)?;
     let folder = new.folder.clone().unwrap_or_else(|| PathBuf::from(&new.name));
     if folder.exists() {
         return Err(Error::Usage {

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 
+use super::sources::{self, CASE, WIT};
 use super::{Project, Tool, library};
 use crate::model::Grant;
 
@@ -15,6 +16,9 @@ pub enum Language {
     /// JavaScript.
     #[value(alias = "javascript")]
     Js,
+    /// TypeScript.
+    #[value(alias = "typescript")]
+    Ts,
     /// Go.
     Go,
     /// C.
@@ -36,13 +40,14 @@ pub struct File {
 pub(super) type Source = (&'static str, &'static str);
 
 /// What `driver.toml` says of a template.
-struct Recipe {
-    build: Option<String>,
-    test: &'static str,
-    component: Option<String>,
-    run: Option<String>,
-    tools: Vec<Tool>,
-    files: &'static [Source],
+pub(super) struct Recipe {
+    pub build: Option<String>,
+    pub test: &'static str,
+    pub component: Option<String>,
+    pub core: Option<&'static str>,
+    pub run: Option<String>,
+    pub tools: Vec<Tool>,
+    pub files: &'static [Source],
 }
 
 macro_rules! template {
@@ -51,14 +56,11 @@ macro_rules! template {
     };
 }
 
-const WIT: Source = ("wit/driver.wit", include_str!("../../../wit/driver.wit"));
-const CASE: Source = ("cases/greets.json", template!("case.json"));
 const RUST: &[Source] = &[
     ("Cargo.toml", template!("rust/Cargo.toml.in")),
     ("src/lib.rs", template!("rust/lib.rs")),
     ("src/reconcile.rs", template!("rust/reconcile.rs")),
     (".gitignore", "/target\n"),
-    WIT,
     CASE,
 ];
 const RUST_REMOTE: &[Source] = &[
@@ -111,9 +113,9 @@ const C_REMOTE: &[Source] =
 /// The files of a new driver of this name.
 ///
 /// # Errors
-/// A text that says that there is no such driver.
+/// A text that says why they cannot be written.
 pub fn files(name: &str, language: Language, remote: bool, resources: &[String]) -> Result<Vec<File>, String> {
-    let recipe = recipe(name, language, remote)?;
+    let recipe = recipe(name, language, remote);
     let library = if remote { library::of(language) } else { &[] };
     // With a library it speaks to NATS itself, and runs for as long as it is wanted.
     let (run, start) = if library.is_empty() { (recipe.run, None) } else { (None, recipe.run) };
@@ -123,6 +125,8 @@ pub fn files(name: &str, language: Language, remote: bool, resources: &[String])
         build: recipe.build,
         test: Some(recipe.test.to_owned()),
         component: recipe.component.map(Into::into),
+        core: recipe.core.map(Into::into),
+        wit: "wit".into(),
         run,
         start,
         grant: Grant::default(),
@@ -133,18 +137,20 @@ pub fn files(name: &str, language: Language, remote: bool, resources: &[String])
     let own = [("driver.toml".to_owned(), manifest), ("README.md".to_owned(), readme(&project))];
     let types: Vec<String> = resources.iter().map(|resource| format!("\"{resource}\"")).collect();
     let fill = |text: &str| text.replace("{{name}}", name).replace("{{resources}}", &types.join(", "));
-    let filled = recipe.files.iter().chain(library).map(|(path, text)| ((*path).to_owned(), fill(text)));
+    let sources = recipe.files.iter().chain(library).copied().chain(sources::library(language, remote));
+    let filled = sources.map(|(path, text)| (path.to_owned(), fill(text)));
     // Only scripts begin so.
     let file = |(path, text): (String, String)| File { executable: text.starts_with("#!"), path, text };
     Ok(filled.chain(own).map(file).collect())
 }
 
-fn recipe(name: &str, language: Language, remote: bool) -> Result<Recipe, String> {
+fn recipe(name: &str, language: Language, remote: bool) -> Recipe {
     let crate_name = name.replace('-', "_");
     let with = |build: &str, test, component: String, tools, files| Recipe {
         build: Some(build.to_owned()),
         test,
         component: Some(component),
+        core: None,
         run: None,
         tools,
         files,
@@ -153,11 +159,12 @@ fn recipe(name: &str, language: Language, remote: bool) -> Result<Recipe, String
         build,
         test,
         component: None,
+        core: None,
         run: Some(run),
         tools,
         files,
     };
-    Ok(match (language, remote) {
+    match (language, remote) {
         (Language::Rust, false) => with(
             "cargo build --release --target wasm32-wasip2",
             "cargo test",
@@ -200,13 +207,13 @@ fn recipe(name: &str, language: Language, remote: bool) -> Result<Recipe, String
             let build = format!("cc -O2 -Wall -Wextra -o {name} main.c");
             runs(Some(build), "./test.sh", format!("./{name}"), vec![cc()], C_REMOTE)
         }
-        (Language::Go | Language::C, false) => {
-            return Err("there is no template of a component in this language".to_owned());
-        }
-    })
+        (Language::Ts, _) => sources::typescript(remote),
+        (Language::Go, false) => sources::go(),
+        (Language::C, false) => sources::c(),
+    }
 }
 
-fn tool(name: &str, probe: &str, install: &str) -> Tool {
+pub(super) fn tool(name: &str, probe: &str, install: &str) -> Tool {
     Tool { name: name.to_owned(), probe: probe.to_owned(), install: install.to_owned() }
 }
 
@@ -231,11 +238,11 @@ fn nats_py() -> Tool {
     tool("nats-py", "python3 -c 'import nats'", "pip install -r requirements.txt, in the driver's folder")
 }
 
-fn node() -> Tool {
+pub(super) fn node() -> Tool {
     tool("Node.js", "node --version", "see https://nodejs.org")
 }
 
-fn componentize_qjs() -> Tool {
+pub(super) fn componentize_qjs() -> Tool {
     tool("componentize-qjs", "test -d node_modules/componentize-qjs", "npm install, in the driver's folder")
 }
 
@@ -248,7 +255,7 @@ fn go() -> Tool {
     tool("Go", "go version", "see https://go.dev")
 }
 
-fn cc() -> Tool {
+pub(super) fn cc() -> Tool {
     tool("a C compiler", "cc --version", "apt-get install gcc libc6-dev")
 }
 

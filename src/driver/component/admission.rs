@@ -95,8 +95,8 @@ pub enum Refused {
     NotWasm,
     /// A module of core WebAssembly.
     #[error(
-        "this is a core WebAssembly module, not a component; make a component with `wasm-tools component new` or build \
-         for wasm32-wasip2"
+        "this is a core WebAssembly module, not a component; build for wasm32-wasip2, or name it as `core` in a \
+         driver.toml, from which `conveyor driver build` makes a component"
     )]
     CoreModule,
     /// The bytes are damaged, or use features that are off.

@@ -1,7 +1,10 @@
 //! From `conveyor driver new` to a run that succeeded, with the tools of each language.
 
 mod anywhere;
+mod components;
+mod core;
 mod dev;
+mod examples;
 mod project;
 
 use std::os::unix::fs::symlink;
@@ -21,7 +24,7 @@ fn root() -> &'static Path {
 
 /// A new driver in a folder of its own.
 struct Author {
-    _temporary: tempfile::TempDir,
+    temporary: tempfile::TempDir,
     folder: PathBuf,
     server: Server,
 }
@@ -30,7 +33,7 @@ impl Author {
     fn new(server: Server, language: &str, more: &[&str]) -> Self {
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path().join("greeter");
-        let author = Self { _temporary: temporary, folder, server };
+        let author = Self { temporary, folder, server };
         let new = ["new", "greeter", "--lang", language, "--folder", author.folder.to_str().unwrap()];
         author.conveyor(root(), &[&new, more].concat());
         author
@@ -57,6 +60,8 @@ impl Author {
         if arguments == ["build"] && stand_in.exists() {
             command.env("RUSTC", stand_in);
         }
+        // What Zig builds for itself, once.
+        command.env("ZIG_GLOBAL_CACHE_DIR", cache.join("zig"));
         command
     }
 
@@ -71,6 +76,7 @@ impl Author {
         assert!(said.contains("case greets passed") && said.contains("info: create of one"), "{said}");
         self.conveyor(&self.folder, &["push"]);
         self.greets().await;
+        components::needs_a_name(&self.server).await;
     }
 
     /// To the end of a remote driver's way.

@@ -72,7 +72,7 @@ fn what_is_wrong_is_said_with_the_way_out() {
     }
     let there = empty.path().to_str().unwrap();
     for (arguments, told) in [
-        (&["new", "a", "--lang", "c", "--folder", "/nowhere"][..], "--remote"),
+        (&["new", "a", "--lang", "cobol"][..], "cobol"),
         (&["new", "a", "--lang", "rust", "--folder", there], "--folder"),
         (&["new", "A.b", "--lang", "rust"], "A.b"),
         (&["inspect", "/dev/null"], "empty"),

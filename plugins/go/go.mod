@@ -1,0 +1,3 @@
+module changelog-check
+
+go 1.24
