@@ -53,6 +53,37 @@ async fn a_folder_is_built_inspected_tested_and_pushed() {
     assert_eq!(pushed["resources"], serde_json::json!(["app", "site"]));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_is_tested_and_pushed_with_the_grant_that_it_needs() {
+    let needs = format!("{MANIFEST}\n[[grant.folders]]\nname = 'scratch'\naccess = 'read-write'\n");
+    let temporary = project(&needs);
+    let folder = temporary.path().to_str().unwrap();
+    std::fs::write(temporary.path().join("made"), guest::built("probe")).unwrap();
+    offline(&["driver", "build", folder], &[]).ok();
+    let request = serde_json::json!({ "request": { "resource": { "name": "one", "spec": { "acts": [
+        { "act": "write", "path": "/scratch/a", "text": "kept" }, { "act": "read", "path": "/scratch/a" }
+    ] } } }, "expect": { "data": [null, "kept"] } });
+    std::fs::write(temporary.path().join("cases/keeps.json"), request.to_string()).unwrap();
+    offline(&["driver", "test", folder], &[]).ok();
+    // Another grant in its place.
+    let none = temporary.path().join("none.yaml");
+    std::fs::write(&none, "{}").unwrap();
+    let said = offline(&["driver", "test", folder, "--grants", none.to_str().unwrap()], &[]);
+    assert!(said.code == 1 && said.out.contains("data is"), "{} {}", said.out, said.err);
+    std::fs::write(&none, "folders: [{ name: nowhere }]").unwrap();
+    let said = offline(&["driver", "test", folder, "--grants", none.to_str().unwrap()], &[]);
+    assert!(said.code == 2 && said.err.contains("capabilities.folders"), "{}", said.err);
+
+    let server = Server::start();
+    let said = conveyor(&server.url, &["driver", "push", folder]).ok();
+    assert!(said.out.contains("--grant driver.toml"), "{}", said.out);
+    let file = temporary.path().join("driver.toml");
+    let said = conveyor(&server.url, &["driver", "push", folder, "--grant", file.to_str().unwrap()]).ok();
+    assert!(!said.out.contains("granted nothing"), "{}", said.out);
+    let granted = conveyor(&server.url, &["driver", "grant", "talker", "-o", "json"]).ok().json();
+    assert_eq!(granted["folders"][0]["name"], "scratch", "{granted}");
+}
+
 #[test]
 fn what_is_wrong_is_said_with_the_way_out() {
     let missing = format!("{MANIFEST}\n[[tools]]\nname = 'the kiln'\nprobe = 'false'\ninstall = 'buy a kiln'\n");
