@@ -33,9 +33,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let driver = RemoteDriver::function(option("--name").as_deref().unwrap_or("far"), &["app"], reconcile);
     let driver = driver.nats(option("--nats").ok_or("--nats is missing")?).access(access).config(config);
     let mut driver = driver.start().await?;
-    driver.ready().await;
-    writeln!(std::io::stdout(), "driver far is ready")?;
-    terminate.recv().await;
+    tokio::select! {
+        () = driver.ready() => {
+            writeln!(std::io::stdout(), "driver far is ready")?;
+            terminate.recv().await;
+        }
+        _ = terminate.recv() => {}
+    }
     driver.stop().await;
     Ok(())
 }

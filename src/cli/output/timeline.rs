@@ -6,7 +6,7 @@ use super::text::{elapsed, mark};
 use crate::model::StepRecord;
 
 /// Letters that stand for the whole run.
-const WIDTH: i128 = 40;
+const WIDTH: u8 = 40;
 
 /// A line for each step: its id, the part of the run in which it was at work, and how long that was.
 #[must_use]
@@ -17,18 +17,16 @@ pub fn timeline(steps: &[StepRecord], now: Timestamp) -> Vec<String> {
     let whole = begun().map(|(_, end)| end).max().unwrap_or(now).duration_since(begin).as_nanos().max(1);
     let names = steps.iter().map(|step| step.id.chars().count()).max().unwrap_or(0);
     let line = |step: &StepRecord| {
-        let at = |time: Timestamp| usize::try_from(time.duration_since(begin).as_nanos() * WIDTH / whole).unwrap_or(0);
-        let (before, during) = match step.started_at {
-            // What took no time to speak of was there all the same.
-            Some(start) => {
-                let before = at(start).min(at(begin) + 39);
-                (before, (at(end_of(step)).saturating_sub(before)).max(1))
-            }
-            None => (0, 0),
+        let at = |time: Timestamp| {
+            let part = time.duration_since(begin).as_nanos() * i128::from(WIDTH) / whole;
+            usize::try_from(part).unwrap_or(0)
         };
+        // What took no time to speak of was there all the same.
+        let before = step.started_at.map_or(0, |start| at(start).min(usize::from(WIDTH) - 1));
+        let during = step.started_at.map_or(0, |_| at(end_of(step)).saturating_sub(before).max(1));
         let bar = format!("{}{}", " ".repeat(before), "█".repeat(during));
         let took = elapsed(step.started_at, step.finished_at, now);
-        format!("  {:names$}  {bar:40}  {} {took}", step.id, mark(step.status, 0))
+        format!("  {:names$}  {bar:width$}  {} {took}", step.id, mark(step.status, 0), width = usize::from(WIDTH))
     };
     steps.iter().map(line).collect()
 }
@@ -45,7 +43,7 @@ mod tests {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let step = |id: &str, from: i64, to: i64| -> StepRecord {
             let at = |milliseconds: i64| start + milliseconds.milliseconds();
-            let fields = json!({ "id": id, "driver": "d", "status": "succeeded", "started_at": at(from), "finished_at": at(to) });
+            let fields = json!({ "id": id, "driver": "d", "attempt": 1, "status": "succeeded", "started_at": at(from), "finished_at": at(to) });
             serde_json::from_value(fields).unwrap()
         };
         let lines = timeline(&[step("a", 0, 500), step("long", 500, 1_000), step("b", 1_000, 1_000)], start);
