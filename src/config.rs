@@ -116,6 +116,8 @@ pub struct Api {
     /// The most entries of indexes and heads of runs looked at for one page of `GET /runs`; the page then has a cursor and may
     /// have few runs. Default 10,000.
     pub scan: usize,
+    /// The most bytes of a run that is exported, its components included. Default 256 MiB: it is made in memory.
+    pub export_bytes: usize,
     /// How long open requests may go on after the signal to stop, in ms. Default 10,000.
     pub drain_ms: u64,
 }
@@ -132,6 +134,7 @@ impl Default for Api {
             origins: Vec::new(),
             page: 500,
             scan: 10_000,
+            export_bytes: 256 << 20,
             drain_ms: 10_000,
         }
     }

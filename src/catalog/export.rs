@@ -23,7 +23,7 @@ impl Catalog {
     /// A run that has ended as a file, with the bytes of its components if they are wanted.
     ///
     /// # Errors
-    /// [`Code::RunActive`] while it is under way.
+    /// [`Code::RunActive`] while it is under way; [`Code::TooMany`] if it is too large.
     pub async fn export(&self, id: RunId, with_components: bool) -> Result<Bundle, Error> {
         let run = self.run(id).await?;
         if !run.head.status.is_finished() {
@@ -32,14 +32,19 @@ impl Catalog {
         }
         let mut transcripts = self.transcripts(id).await?;
         let (mut calls, mut components) = (Vec::new(), BTreeMap::new());
+        let mut room = Room { left: self.config.api.export_bytes };
         for record in &run.steps {
             let Some(digest) = &record.digest else { continue };
             for attempt in record.attempts.iter().filter(|attempt| attempt.usage.is_some()) {
                 let transcript = transcripts.remove(&keys::transcript(id, &record.id, attempt.attempt));
-                calls.push(call(&run, record, attempt, digest, transcript));
+                let call = call(&run, record, attempt, digest, transcript);
+                room.take(serde_json::to_vec(&call).map_or(0, |json| json.len()))?;
+                calls.push(call);
             }
             if let Entry::Vacant(place) = components.entry(digest.to_string()) {
-                place.insert(self.bundled(record, digest, with_components).await?);
+                let component = self.bundled(record, digest, with_components).await?;
+                room.take(component.bytes.as_ref().map_or(0, String::len))?;
+                place.insert(component);
             }
         }
         let query = Query { run: Some(id.to_string()), limit: self.config.log.query, ..Query::default() };
@@ -72,6 +77,20 @@ impl Catalog {
         let bytes = if whole { self.blobs.get(digest).await? } else { None };
         let bytes = bytes.map(|bytes| BASE64.encode(bytes));
         Ok(BundledComponent { driver: record.driver.clone(), limits, bytes })
+    }
+}
+
+/// What may still be added to an export.
+struct Room {
+    left: usize,
+}
+
+impl Room {
+    fn take(&mut self, bytes: usize) -> Result<(), Error> {
+        let rest = self.left.checked_sub(bytes);
+        let text = "the run is larger than api.export_bytes allows: raise it, or export the run without its components";
+        self.left = rest.ok_or_else(|| Error::new(Code::TooMany, text))?;
+        Ok(())
     }
 }
 

@@ -283,6 +283,9 @@ pub(crate) fn cleaned(text: &str, limit: usize) -> String {
             // A control sequence ends with the first character from @ to ~: without this, colours would leave "[31m".
             while characters.next().is_some_and(|next| !matches!(next, '@'..='~')) {}
         } else if !character.is_control() || character == '\t' {
+            if clean.len() + character.len_utf8() > limit {
+                break;
+            }
             clean.push(character);
         }
     }
