@@ -14,6 +14,15 @@ use crate::model::DriverLimits;
 pub struct Component {
     /// The largest component that is accepted, in bytes. Default 32 MiB.
     pub upload_bytes: usize,
+    /// The most functions of a component, those of its modules together: more would keep the compiler busy for minutes. The
+    /// largest toolchain (Python) makes about 20,000. Default 200,000.
+    pub functions: u32,
+    /// How deep components and modules may lie in one another: the compiler goes down with them. A composition has two or
+    /// three levels. Default 64.
+    pub nesting: u32,
+    /// Components compiled at one time. One large component takes some hundred MiB and all processors meanwhile; the second
+    /// place is for a small one that should not wait for it. Default 2.
+    pub compilers: usize,
     /// Linear memory of one call, in bytes. Default 64 MiB.
     pub memory_bytes: usize,
     /// Linear memories of one call: toolchains make one, a composition has one for each part. Default 8.
@@ -88,6 +97,9 @@ impl Default for Component {
     fn default() -> Self {
         Self {
             upload_bytes: 32 << 20,
+            functions: 200_000,
+            nesting: 64,
+            compilers: 2,
             memory_bytes: 64 << 20,
             memories: 8,
             tables: 64,

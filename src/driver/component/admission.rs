@@ -5,6 +5,7 @@ use wasmtime::Engine;
 
 use super::contract::VERSIONS;
 use super::engine::FEATURES;
+use crate::config;
 use crate::model::Digest;
 
 /// The versions of the contract `conveyor:driver` that components may be built against, newest first.
@@ -54,12 +55,6 @@ const OFFERED: [&str; 35] = [
     "wasi:sockets/udp-create-socket@0.2",
     "wasi:sockets/udp@0.2",
 ];
-/// The most functions of a component, those of its modules together: more would keep the compiler busy for minutes. The
-/// largest toolchain (Python) makes about 20,000.
-const FUNCTIONS: u32 = 200_000;
-/// How deep components and modules may lie in one another: the compiler goes down with them. A composition has two or three
-/// levels.
-const NESTING: u32 = 64;
 const WASM: &[u8] = b"\0asm";
 const ELF: &[u8] = b"\x7fELF";
 
@@ -108,11 +103,16 @@ pub enum Refused {
         offset: usize,
     },
     /// It would keep the compiler busy for too long.
-    #[error("the component has {0} functions; at most {FUNCTIONS} are accepted")]
-    TooManyFunctions(u32),
+    #[error("the component has {functions} functions; component.functions allows {most}")]
+    TooManyFunctions {
+        /// How many it has.
+        functions: u32,
+        /// How many it may have.
+        most: u32,
+    },
     /// It would lead the compiler astray.
-    #[error("components lie inside components more than {NESTING} deep, which is refused: compose them side by side")]
-    TooDeep,
+    #[error("components lie inside components more than {0} deep (component.nesting): compose them side by side")]
+    TooDeep(u32),
     /// It is a component, but not a driver.
     #[error("the component does not export {}; it exports {}", supported(), listed(.exports))]
     NotADriver {
@@ -156,16 +156,24 @@ pub enum Refused {
     Interrupted,
 }
 
-/// Checks `bytes` from the outside in.
+/// Checks `bytes` from the outside in, within the bounds of a default configuration.
 ///
 /// # Errors
 /// The first [`Refused`] that holds.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, Refused> {
+    inspect_within(bytes, &config::Component::default())
+}
+
+/// The same within these bounds.
+///
+/// # Errors
+/// The first [`Refused`] that holds.
+pub fn inspect_within(bytes: &[u8], bounds: &config::Component) -> Result<Inspection, Refused> {
     check_kind(bytes)?;
     Validator::new_with_features(FEATURES).validate_all(bytes).map_err(invalid)?;
-    let surface = Surface::read(bytes)?;
-    if surface.functions > FUNCTIONS {
-        return Err(Refused::TooManyFunctions(surface.functions));
+    let surface = Surface::read(bytes, bounds.nesting)?;
+    if surface.functions > bounds.functions {
+        return Err(Refused::TooManyFunctions { functions: surface.functions, most: bounds.functions });
     }
     let wit_version = check_exports(&surface.exports)?;
     let foreign: Vec<String> = surface.needed.into_iter().filter(|name| !is_offered(name)).collect();
@@ -192,7 +200,7 @@ struct Surface {
 }
 
 impl Surface {
-    fn read(bytes: &[u8]) -> Result<Self, Refused> {
+    fn read(bytes: &[u8], nesting: u32) -> Result<Self, Refused> {
         let mut surface = Self::default();
         // Modules and components inside have imports and exports as well, which concern nobody here.
         let mut depth = 0_u32;
@@ -200,8 +208,8 @@ impl Surface {
             match payload.map_err(invalid)? {
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
                     depth += 1;
-                    if depth > NESTING {
-                        return Err(Refused::TooDeep);
+                    if depth > nesting {
+                        return Err(Refused::TooDeep(nesting));
                     }
                 }
                 Payload::End(_) => depth = depth.saturating_sub(1),

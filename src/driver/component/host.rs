@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-use super::admission::{Inspection, Refused, inspect};
+use super::admission::{Inspection, Refused, inspect_within};
 use super::border::{Border, Resolver, SystemResolver};
 use super::breakers::Breakers;
 use super::call::{self, Call};
@@ -147,7 +147,8 @@ impl ComponentHost {
     /// [`Refused`], with what to do about it.
     pub async fn admit(&self, bytes: Bytes, own: &DriverLimits) -> Result<Inspection, Refused> {
         let upload = bytes.clone();
-        let inspection = off_thread(move || inspect(&upload)).await?;
+        let inner = Arc::clone(&self.inner);
+        let inspection = off_thread(move || inspect_within(&upload, &inner.config.component)).await?;
         let limits = self.inner.ranges.of(own);
         let machine = self.inner.machine(&limits).await.map_err(|error| Refused::CompilerBroken(error.to_string()))?;
         let slot = machine.slot(&inspection.digest);

@@ -18,10 +18,6 @@ use super::state::State;
 use crate::config::Config;
 use crate::model::Digest;
 
-/// Components compiled at one time. One large component takes some hundred MiB and all processors meanwhile; the second
-/// place is for a small one that should not wait for it.
-const COMPILERS: usize = 2;
-
 /// Compiles, whatever engine it is for; bounds how many at a time.
 #[derive(Debug)]
 pub(super) struct Compilers {
@@ -42,7 +38,8 @@ pub(super) struct Machine {
 
 impl Compilers {
     pub(super) fn new(config: &Config) -> Arc<Self> {
-        Arc::new(Self { compiler: Compiler::new(&config.component), turns: Semaphore::new(COMPILERS) })
+        let turns = Semaphore::new(config.component.compilers.clamp(1, Semaphore::MAX_PERMITS));
+        Arc::new(Self { compiler: Compiler::new(&config.component), turns })
     }
 }
 

@@ -83,6 +83,37 @@ async fn mutate(bench: &Bench, share: u64) -> usize {
     accepted
 }
 
+/// Those of real toolchains that still look whole go through the compiler, as uploads do, and run if it takes them.
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_components_of_real_toolchains_are_refused_with_a_reason_or_do_no_harm() {
+    const TRIED: usize = 40;
+    let bench = Bench::with(|config| {
+        config.component.compiler = Some(env!("CARGO_BIN_EXE_conveyor").into());
+        config.component.wall_time_ms = 500;
+        config.component.trip_after = 0;
+    });
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/out");
+    let component = fs::read(folder.join("lock-parse.wasm")).expect("make guests builds it");
+    let mut random = Rng::with_seed(SEED);
+    let (mut tried, mut accepted) = (0, 0);
+    while tried < TRIED {
+        let bytes = damaged(&component, &mut random);
+        if inspect(&bytes).is_err() {
+            continue;
+        }
+        tried += 1;
+        match bench.admit(bytes.clone().into()).await {
+            Ok(_) => {
+                accepted += 1;
+                let _ = bench.driver(bytes).await.reconcile(silent()).await;
+            }
+            Err(refused) => assert!(!refused.to_string().is_empty()),
+        }
+    }
+    println!("{tried} damaged components of a real toolchain, {accepted} of them accepted and called");
+    bench.serves().await;
+}
+
 /// Without the compiler, which takes seconds for each of these.
 #[test]
 fn damaged_components_of_real_toolchains_are_told_apart_from_good_ones() {
