@@ -51,7 +51,7 @@ simulate: ## Plays the simulation of the engine: SEEDS=n FIRST=n, or SEED=n
 chaos: ## Kills, stops and fills real servers under load: TIMES=n as often as `make test`
 	.ci/tools nats protoc etcd
 	$(HOST_BUILD)
-	. .ci/env && CONVEYOR_CHAOS=$(TIMES) cargo test --locked --test suite chaos:: -- --nocapture --test-threads 2
+	. .ci/env && CHAOS_TIMES=$(TIMES) cargo test --locked --test suite chaos:: -- --nocapture --test-threads 2
 
 interop: ## Tests a driver of the released Go SDK, or of that in GO_SDK=folder, with a job of 45 s
 	.ci/tools nats protoc go

@@ -169,6 +169,15 @@ impl Exec {
         if let Some(time_out) = self.time_out {
             program = program.time_out(time_out.unsigned_abs());
         }
-        program
+        guarded(program)
     }
+}
+
+/// The program with a guard, if this binary can be found.
+fn guarded(program: Program) -> Program {
+    let started = std::env::current_exe().and_then(|own| program.clone().guarded_by(&own));
+    started.unwrap_or_else(|error| {
+        tracing::warn!(%error, "no guard: if this process is killed, its commands go on");
+        program
+    })
 }

@@ -43,6 +43,7 @@ pub use error::Error;
 pub use exit::Exit;
 
 use crate::driver::component::compiler;
+use crate::exec::guard;
 use client::Client;
 use output::{Format, Output};
 
@@ -100,6 +101,9 @@ enum Command {
     /// Show and follow runs, and read their logs.
     #[command(subcommand)]
     Run(run::Run),
+    /// The process that `driver exec` starts to end what is left of its attempts if it is killed.
+    #[command(hide = true, name = guard::COMMAND)]
+    GuardProcesses,
     /// The process that `up` starts to compile a component: from standard input to standard output.
     #[command(hide = true, name = compiler::COMMAND)]
     CompileComponent {
@@ -149,6 +153,10 @@ pub async fn run(cli: Cli) -> Result<Exit, Error> {
         Command::Driver(driver) if driver.is_local() => {
             return driver::run_here(driver, &cli.server, output).await;
         }
+        Command::GuardProcesses => {
+            guard::serve();
+            return Ok(Exit::Ok);
+        }
         Command::CompileComponent { memory_bytes, cpu_seconds, metered } => {
             return Ok(compile(memory_bytes, cpu_seconds, metered));
         }
@@ -197,6 +205,7 @@ async fn talk(command: Command, context: &Context) -> Result<Exit, Error> {
         | Command::Config(_)
         | Command::Doctor(_)
         | Command::Migrate(_)
+        | Command::GuardProcesses
         | Command::CompileComponent { .. } => Ok(Exit::Ok),
     }
 }

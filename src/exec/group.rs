@@ -7,6 +7,8 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::process::Child;
 use tokio_util::task::TaskTracker;
 
+use super::guard::Guard;
+
 /// How often it is looked whether a group has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -19,13 +21,17 @@ pub(super) struct Group {
     over: AtomicBool,
     patience: Duration,
     endings: TaskTracker,
+    guard: Guard,
 }
 
 impl Group {
     /// The group that `child` leads; after `patience` its processes are asked no longer, but killed.
-    pub(super) fn of(child: &Child, patience: Duration, endings: TaskTracker) -> Self {
+    pub(super) fn of(child: &Child, patience: Duration, endings: TaskTracker, guard: Guard) -> Self {
         let leader = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-        Self { leader, over: AtomicBool::new(false), patience, endings }
+        if let Some(leader) = leader {
+            guard.watch(leader);
+        }
+        Self { leader, over: AtomicBool::new(false), patience, endings, guard }
     }
 
     /// Ends what is left of the group.
@@ -33,7 +39,7 @@ impl Group {
         if let Some(leader) = self.leader
             && !self.over.load(Ordering::Relaxed)
         {
-            end(leader, self.patience).await;
+            end(leader, self.patience, self.guard.clone()).await;
             // Only now: if this is dropped on the way, the rest happens in the background.
             self.over.store(true, Ordering::Relaxed);
         }
@@ -44,7 +50,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         let Some(leader) = self.leader.filter(|_| !self.over.load(Ordering::Relaxed)) else { return };
         if tokio::runtime::Handle::try_current().is_ok() {
-            self.endings.spawn(end(leader, self.patience));
+            self.endings.spawn(end(leader, self.patience, self.guard.clone()));
         } else {
             // Nobody is left who could wait. That there is nothing to kill is just as well.
             let _ = kill_process_group(leader, Signal::KILL);
@@ -52,10 +58,10 @@ impl Drop for Group {
     }
 }
 
-async fn end(leader: Pid, patience: Duration) {
+async fn end(leader: Pid, patience: Duration, guard: Guard) {
     // An error says that the group is gone.
     if kill_process_group(leader, Signal::TERM).is_err() {
-        return;
+        return guard.forget(leader);
     }
     let gone = async {
         while test_kill_process_group(leader).is_ok() {
@@ -65,4 +71,5 @@ async fn end(leader: Pid, patience: Duration) {
     if tokio::time::timeout(patience, gone).await.is_err() {
         let _ = kill_process_group(leader, Signal::KILL);
     }
+    guard.forget(leader);
 }

@@ -6,6 +6,7 @@
 
 mod environment;
 mod group;
+pub(crate) mod guard;
 mod lines;
 mod outcome;
 
@@ -24,6 +25,7 @@ use crate::driver::{Failure, Level, Reconciler, Request};
 use crate::model::DriverResult;
 pub use environment::Allowed;
 use group::Group;
+use guard::Guard;
 use lines::{Bounds, Budget, Heard};
 
 /// A program that acts on resources.
@@ -40,6 +42,7 @@ pub struct Program {
     variable_bytes: usize,
     /// The ends of process groups that nobody waits for.
     endings: TaskTracker,
+    guard: Guard,
 }
 
 /// How a program ended, and what was heard of it.
@@ -66,6 +69,7 @@ impl Program {
             kill_after: Duration::from_millis(config.exec.kill_ms),
             variable_bytes: config.exec.variable_bytes,
             endings: TaskTracker::new(),
+            guard: Guard::default(),
         }
     }
 
@@ -99,6 +103,15 @@ impl Program {
         self
     }
 
+    /// Starts a process that ends what is left of the attempts if this one is killed; `program` is the binary `conveyor`.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn guarded_by(mut self, program: &Path) -> std::io::Result<Self> {
+        self.guard = Guard::start(program)?;
+        Ok(self)
+    }
+
     /// Waits until no process of an attempt that was broken off is left.
     pub async fn stopped(&self) {
         self.endings.close();
@@ -116,7 +129,7 @@ impl Program {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child =
             command.spawn().map_err(|error| Failure::NotCallable(format!("{shown} cannot be started: {error}")))?;
-        let group = Group::of(&child, self.kill_after, self.endings.clone());
+        let group = Group::of(&child, self.kill_after, self.endings.clone(), self.guard.clone());
         Ok((child, group))
     }
 

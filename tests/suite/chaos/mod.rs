@@ -10,10 +10,10 @@ mod nats;
 mod nodes;
 mod witness;
 
-/// How often a fault is repeated: `bounded` times, or so many times more as `CONVEYOR_CHAOS` says.
+/// How often a fault is repeated: `bounded` times, or so many times more as `CHAOS_TIMES` says.
 fn times(bounded: usize) -> usize {
-    let text = std::env::var("CONVEYOR_CHAOS").ok().filter(|text| !text.is_empty());
-    let factor = text.map_or(1, |text| text.parse().unwrap_or_else(|error| panic!("CONVEYOR_CHAOS={text}: {error}")));
+    let text = std::env::var("CHAOS_TIMES").ok().filter(|text| !text.is_empty());
+    let factor = text.map_or(1, |text| text.parse().unwrap_or_else(|error| panic!("CHAOS_TIMES={text}: {error}")));
     bounded * factor
 }
 

@@ -137,6 +137,21 @@ async fn the_exit_code_decides_and_a_file_may_hold_the_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_killed_leaves_no_processes_behind() {
+    let nats = NatsServer::start();
+    let server = belt(&nats, "tool").await;
+    let folder = tempfile::tempdir().unwrap();
+    let script = "sleep 62 & echo $! > child; echo $$ > own; trap '' TERM; sleep 63";
+    let exec = Exec::shell(&nats, &["--directory", folder.path().to_str().unwrap()], script);
+    server.submit("one", Some("belt")).await;
+    let processes = [there(&folder.path().join("child")).await, there(&folder.path().join("own")).await];
+    exec.signal("-9");
+    for process in processes {
+        gone(&process).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_attempt_ends_with_all_its_processes() {
     let nats = NatsServer::start();
     let server = belt(&nats, "tool").await;
