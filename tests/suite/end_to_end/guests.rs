@@ -84,13 +84,8 @@ impl Archive {
     fn start(nats: &NatsServer, folder: &Path, more: &[&str]) -> Self {
         let python = std::env::var_os("CONVEYOR_PYTHON").expect("CONVEYOR_PYTHON: `. .ci/env` sets it");
         let mut command = Command::new(python);
-        command.arg(root().join("plugins/remote-python/archive.py")).args([
-            "--nats",
-            &nats.url(),
-            "--ack-wait",
-            "2",
-            "--out",
-        ]);
+        command.arg(root().join("plugins/archive/archive.py")).args(["--nats", &nats.url(), "--out"]);
+        command.env("CONVEYOR_REMOTE__ACK_WAIT_MS", "2000");
         Self(command.arg(folder).args(more).stdout(Stdio::null()).spawn().unwrap())
     }
 }
