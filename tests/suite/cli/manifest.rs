@@ -154,7 +154,8 @@ fn a_manifest_has_every_field_of_a_pipeline() {
     let read = parse(&body.to_string()).unwrap().remove(0).body;
     let pipeline: Pipeline = serde_json::from_value(read).unwrap();
     let shown = serde_json::to_value(pipeline).unwrap();
-    let fields = |value: &Value| value.as_object().unwrap().keys().filter(|key| *key != "kind").cloned().collect::<Vec<_>>();
+    let fields =
+        |value: &Value| value.as_object().unwrap().keys().filter(|key| *key != "kind").cloned().collect::<Vec<_>>();
     assert_eq!(fields(&shown), fields(&body));
     assert_eq!(shown["concurrency"], body["concurrency"]);
 }
