@@ -5,13 +5,13 @@
 use conveyor::RemoteDriver;
 use conveyor::driver::Failure;
 use conveyor::model::DriverResult;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Works for the steps that name `deploy` until Ctrl-C.
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let driver = RemoteDriver::function("deploy", &["letter"], |request| async move {
-        let Some(to) = request.resource.spec["to"].as_str() else {
+        let Some(to) = request.resource.spec.get("to").and_then(Value::as_str) else {
             return Err(Failure::Permanent("the spec has no field to".to_owned()));
         };
         request.log.info(format!("deploying to {to}")).await;

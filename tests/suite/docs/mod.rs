@@ -119,7 +119,7 @@ fn markdown(folder: &Path, inside: &str, found: &mut BTreeSet<String>) {
         let path = format!("{inside}{}", entry.file_name().to_str().unwrap());
         if entry.path().is_dir() {
             markdown(folder, &format!("{path}/"), found);
-        } else if path.ends_with(".md") {
+        } else if entry.path().extension().is_some_and(|extension| extension == "md") {
             found.insert(path);
         }
     }
@@ -192,19 +192,19 @@ fn the_examples_of_the_embedding_page_run() {
         before: String::new(),
     };
     stage.start(&command(format!("{}/serve kept", folder.display()), &["stays"]));
-    let letter = r#"
+    let letter = r"
 printf 'kind: ResourceDefinition\nname: letter\nschema: {}\n---\nkind: Resource\nname: one\nresource: letter\nspec: {}\n' >letter.yaml
 conveyor apply -f letter.yaml
-conveyor run watch @latest"#;
+conveyor run watch @latest";
     stage.run(&command(letter.to_owned(), &[]));
     stage.expect(&command("step stamp (stamp) succeeded, …: stamped".to_owned(), &[]));
     stage.stop();
     stage.start(&command("conveyor up --data kept --nats nats://127.0.0.1:4222".to_owned(), &["stays"]));
     stage.run(&command("conveyor resource get letter one".to_owned(), &[]));
     stage.start(&command(format!("{}/remote nats://127.0.0.1:4222", folder.display()), &["stays"]));
-    let again = r#"sed -i 's/spec: {}/spec: { to: shelf }/' letter.yaml
+    let again = r"sed -i 's/spec: {}/spec: { to: shelf }/' letter.yaml
 conveyor apply -f letter.yaml
-conveyor run watch @latest"#;
+conveyor run watch @latest";
     stage.run(&command(again.to_owned(), &[]));
     stage.expect(&command("step deploy (deploy) succeeded, …: deployed".to_owned(), &[]));
     stage.stop();
