@@ -10,7 +10,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::Step;
+use crate::model::{Concurrency, Step};
 
 /// The most bytes of one file. The server takes 1 MiB a document by default.
 pub const MAX_BYTES: usize = 16 << 20;
@@ -158,6 +158,8 @@ struct PipelineBody {
     metadata: Option<BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deadline: Option<SignedDuration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    concurrency: Option<Concurrency>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -15,6 +15,8 @@ mod component;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod end_to_end;
 #[cfg(test)]
 mod fuzz;

@@ -32,4 +32,11 @@ pub async fn says_the_same(author: &Author, language: &str, reconcile: &str, pre
     let told = |line: &Value| (line["level"].clone(), line["message"].clone());
     lines.sort_by_key(|line| line["step"].to_string());
     assert_eq!(told(&lines[0]), told(&lines[1]));
+    let steps = json!([{ "id": "there", "driver": "far", "retry": { "max_attempts": 3 } }]);
+    let body = json!({ "name": "nobody", "resource": "app", "steps": steps });
+    assert!(server.post("/pipelines", &body).await.0.is_success());
+    let body = json!({ "name": "permanent", "resource": "app", "pipeline": "nobody", "spec": { "who": "" } });
+    let (_, answer) = server.post("/resources", &body).await;
+    let run = server.finished(answer["runid"].as_str().unwrap()).await;
+    assert_eq!(run.steps[0].attempts.len(), 1, "what is permanent is not tried again: {}", run.head.message);
 }

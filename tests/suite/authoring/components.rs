@@ -19,7 +19,8 @@ async fn typescript_elsewhere() {
     let nats = NatsServer::start();
     let author = Author::new(Server::with_nats(&nats.url()), "ts", &["--remote"]);
     take(&author.folder, "node_modules", ".cache/typescript/node_modules");
-    author.exec_and_run().await;
+    let _running = author.exec_and_run().await;
+    needs_a_name(&author.server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,10 +80,11 @@ impl Author {
     }
 
     /// To the end of a remote driver's way.
-    async fn exec_and_run(&self) {
+    async fn exec_and_run(&self) -> Running {
         self.build_and_test(&self.folder);
-        let _running = self.started(&self.folder);
+        let running = self.started(&self.folder);
         self.greets().await;
+        running
     }
 
     /// Starts a remote driver as its project says.
@@ -174,7 +175,8 @@ async fn javascript() {
 async fn go_and_c_elsewhere() {
     let nats = NatsServer::start();
     for language in ["go", "c"] {
-        Author::new(Server::with_nats(&nats.url()), language, &["--remote"]).exec_and_run().await;
+        let author = Author::new(Server::with_nats(&nats.url()), language, &["--remote"]);
+        drop(author.exec_and_run().await);
     }
 }
 

@@ -143,6 +143,23 @@ fn empty_and_overlong_files_are_refused() {
     assert_eq!(parse(&" ".repeat(MAX_BYTES + 1)), Err(Error::TooLong(MAX_BYTES + 1)));
 }
 
+/// What the server takes of a pipeline can be said in a file.
+#[test]
+fn a_manifest_has_every_field_of_a_pipeline() {
+    let concurrency = json!({ "group": "g", "limit": 2, "on_conflict": "reject" });
+    let body = json!({
+        "kind": "Pipeline", "name": "p", "description": "d", "version": "1", "resource": "app", "metadata": { "a": "b" },
+        "steps": [{ "id": "s", "driver": "d" }], "deadline": "1h", "concurrency": concurrency,
+    });
+    let read = parse(&body.to_string()).unwrap().remove(0).body;
+    let pipeline: Pipeline = serde_json::from_value(read).unwrap();
+    let shown = serde_json::to_value(pipeline).unwrap();
+    let fields =
+        |value: &Value| value.as_object().unwrap().keys().filter(|key| *key != "kind").cloned().collect::<Vec<_>>();
+    assert_eq!(fields(&shown), fields(&body));
+    assert_eq!(shown["concurrency"], body["concurrency"]);
+}
+
 #[test]
 fn the_pipelines_and_the_grant_of_the_readme_are_valid() {
     let (mut pipelines, mut grants) = (0, 0);

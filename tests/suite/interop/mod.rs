@@ -1,5 +1,5 @@
 //! A driver and a client written with the Go SDK of the Go original (`tests/interop`), unmodified, against us. What these
-//! tests show stands in the README's table of SDKs.
+//! tests show stands in the table of SDKs in `docs/from-go.md`.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;

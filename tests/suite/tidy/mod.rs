@@ -144,8 +144,7 @@ fn the_map_of_the_readme_is_the_tree() {
 
 /// The tables say of each promise which test shows it; a test that was renamed or went away would leave it standing.
 #[test]
-fn the_tests_that_the_readme_names_exist() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+fn the_tests_that_tables_name_exist() {
     let mut tests = Vec::new();
     for path in all(&["src", "tests/suite"]) {
         let inside = path.strip_prefix(root().join("tests/suite")).or_else(|_| path.strip_prefix(root().join("src")));
@@ -161,8 +160,11 @@ fn the_tests_that_the_readme_names_exist() {
             }
         }
     }
-    for mark in ["<!-- survives -->", "<!-- secure -->"] {
-        let table = readme.split(mark).nth(1).unwrap_or_else(|| panic!("a table between two {mark} marks"));
+    for (page, mark) in
+        [("README.md", "<!-- survives -->"), ("README.md", "<!-- secure -->"), ("docs/from-go.md", "<!-- sdks -->")]
+    {
+        let page = fs::read_to_string(root().join(page)).unwrap();
+        let table = page.split(mark).nth(1).unwrap_or_else(|| panic!("a table between two {mark} marks"));
         check_rows(table, &tests);
     }
 }
@@ -174,7 +176,7 @@ fn check_rows(table: &str, tests: &[String]) {
         let named: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
         assert!(!named.is_empty(), "this row names no test: {row}");
         for test in named {
-            assert!(tests.iter().any(|found| found == test), "the README names the test {test}, which is not there");
+            assert!(tests.iter().any(|found| found == test), "the table names the test {test}, which is not there");
         }
         rows += 1;
     }

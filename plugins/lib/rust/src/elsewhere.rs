@@ -22,7 +22,7 @@ pub fn exec<Spec: DeserializeOwned>(reconcile: fn(Request<Spec>) -> Result<Drive
             if result.success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(failure) => {
-            eprintln!("{failure}");
+            println!("{}", line_of(&failure));
             ExitCode::FAILURE
         }
     }
@@ -37,4 +37,13 @@ fn line(result: &DriverResult) -> Value {
     };
     line["message"] = result.message.clone().into();
     line
+}
+
+/// Whether another try may help is told as remote drivers of all languages tell it.
+fn line_of(failure: &Failure) -> Value {
+    let kind = match failure {
+        Failure::Retryable(_) => "retryable",
+        Failure::Permanent(_) => "permanent",
+    };
+    json!({ "message": failure.to_string(), "failure": kind })
 }
