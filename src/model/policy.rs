@@ -21,7 +21,7 @@ pub struct Retry {
     /// How long to wait before the next one.
     #[serde(default)]
     pub backoff: Backoff,
-    /// Which endings of an attempt are worth another; all by default. What a component calls permanent never is.
+    /// Which endings of an attempt are worth another; all by default. What a driver calls permanent never is.
     #[serde(default = "every_cause")]
     pub on: Vec<Cause>,
 }

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use page::{Block, anchors, links, read};
 use stage::Stage;
 
+use crate::support::command::offline;
+
 /// The blocks that are not run, by their first line, and why.
 const NOT_RUN: [(&str, &str, &str); 1] = [(
     "quick-start.md",
@@ -208,4 +210,33 @@ conveyor run watch @latest";
     stage.run(&command(again.to_owned(), &[]));
     stage.expect(&command("step deploy (deploy) succeeded, …: deployed".to_owned(), &[]));
     stage.stop();
+}
+
+/// A command that a sentence or a table names exists, with its flags.
+#[test]
+fn commands_that_are_named_exist() {
+    let mut files: BTreeSet<String> = BTreeSet::new();
+    markdown(root(), "docs/", &mut files);
+    files.insert("README.md".to_owned());
+    let mut checked = 0;
+    for file in files {
+        let (_, prose) = read(&file, &std::fs::read_to_string(root().join(&file)).unwrap());
+        for span in prose.lines().flat_map(|line| line.split('`').skip(1).step_by(2)) {
+            let words: Vec<&str> = span.split_whitespace().map(|word| word.trim_matches(['[', ']'])).collect();
+            let words = match words.as_slice() {
+                ["conveyor", rest @ ..] if !rest.is_empty() => rest,
+                ["driver" | "run", ..] if words.len() > 1 => words.as_slice(),
+                _ => continue,
+            };
+            let ours: Vec<&str> = words.iter().copied().take_while(|word| *word != "--").collect();
+            let named = ours.iter().take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()));
+            let said = offline(&named.copied().chain(["--help"]).collect::<Vec<_>>(), &[]);
+            assert_eq!(said.code, 0, "{file}: there is no `{span}`: {}", said.err);
+            for flag in ours.iter().filter(|word| word.starts_with('-')) {
+                assert!(said.out.contains(flag), "{file}: `{span}`: there is no {flag}");
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "{checked} commands");
 }

@@ -24,7 +24,7 @@ case $(cat package.json) in
 esac
 [ "$*" = install ] && ln -sfn "$CHECKOUT/.cache/$modules/node_modules" node_modules
 "#;
-/// Where rustup cannot add the target, the checkout has a compiler that knows it.
+/// Where rustup cannot add the target, the checkout has a compiler that knows it, and the build alone is done with that.
 const RUSTUP: &str = "#!/bin/sh\n[ \"$*\" = 'target add wasm32-wasip2' ]\n";
 /// Each block begins where the one before ended. Which server there is, the page does not say.
 const BEGIN: &str = r#"set -euo pipefail
@@ -217,7 +217,7 @@ impl Stage {
             command.env("CONVEYOR_SERVER", server);
         }
         let stand_in = cache.join("rust-wasi/bin/rustc");
-        if stand_in.exists() {
+        if script.contains("conveyor driver build") && stand_in.exists() {
             command.env("RUSTC", stand_in);
         }
         command
