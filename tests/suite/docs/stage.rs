@@ -210,6 +210,8 @@ impl Stage {
         command.env("PATH", format!("{}:{}", tools.join(":"), std::env::var("PATH").unwrap()));
         command.env("STAGE", stage).env("CHECKOUT", root()).env("CONVEYOR_LOG", "warn");
         command.env("CONVEYOR_LISTEN", "127.0.0.1:0").env("TMPDIR", stage);
+        // A machine that does much else meanwhile takes longer to compile a component of Python.
+        command.env("CONVEYOR_COMPONENT__COMPILE_WALL_MS", "600000").env("CONVEYOR_API__UPLOAD_MS", "600000");
         command.env("CARGO_NET_OFFLINE", "true").env("ZIG_GLOBAL_CACHE_DIR", cache.join("zig"));
         // pip succeeds with what is there, and fetches nothing.
         command.env("PIP_NO_INDEX", "1").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");

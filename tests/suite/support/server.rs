@@ -267,6 +267,8 @@ fn launch(
 ) -> Option<(Child, String)> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_conveyor"));
     command.arg("up").args(["--listen", listen, "--data"]).arg(folder).args(arguments);
+    // A machine that does much else meanwhile takes longer to compile a component of Python.
+    command.env("CONVEYOR_COMPONENT__COMPILE_WALL_MS", "600000").env("CONVEYOR_API__UPLOAD_MS", "600000");
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     command.env("CONVEYOR_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
