@@ -11,9 +11,11 @@ use crate::support::nats::NatsServer;
 use crate::support::server::{PATIENCE, Server};
 
 /// The program elsewhere: it says that it was there.
-async fn elsewhere(nats: &NatsServer) -> RemoteDriver {
+async fn elsewhere(nats: &NatsServer, server: &Server) -> RemoteDriver {
     let work = |_| async { Ok(DriverResult::success("done").with_data(json!({ "by": "remote" }))) };
-    started(RemoteDriver::function("work", &["app"], work), nats).await
+    let driver = started(RemoteDriver::function("work", &["app"], work), nats).await;
+    server.connected(&["work"]).await;
+    driver
 }
 
 fn here() -> Vec<u8> {
@@ -36,7 +38,7 @@ async fn doer(server: &Server, name: &str) -> Value {
 async fn the_placement_says_whether_the_component_or_the_program_elsewhere_acts() {
     let nats = NatsServer::start();
     let server = belt(&nats, "work").await;
-    let remote = elsewhere(&nats).await;
+    let remote = elsewhere(&nats, &server).await;
     let (status, answer) = server.put_bytes("/drivers/work?resources=app", here()).await;
     assert_eq!((status, answer["code"].as_str()), (StatusCode::CONFLICT, Some("driver_is_remote")), "{answer}");
     assert!(answer.to_string().contains("placement"), "{answer}");
@@ -68,7 +70,7 @@ async fn the_placement_says_whether_the_component_or_the_program_elsewhere_acts(
 async fn a_step_in_which_the_component_traps_or_passes_a_limit_goes_to_the_program_elsewhere() {
     let nats = NatsServer::start();
     let server = belt(&nats, "work").await;
-    let remote = elsewhere(&nats).await;
+    let remote = elsewhere(&nats, &server).await;
     for (name, component, why) in [("trap", guest::trap(), "unreachable"), ("bomb", guest::bomb(), "memory")] {
         push(&server, "component-then-remote", component).await;
         let id = server.submit(name, Some("belt")).await;
@@ -91,7 +93,7 @@ async fn a_step_in_which_the_component_traps_or_passes_a_limit_goes_to_the_progr
 async fn a_shadow_is_compared_and_changes_nothing() {
     let nats = NatsServer::start();
     let server = belt(&nats, "work").await;
-    let remote = elsewhere(&nats).await;
+    let remote = elsewhere(&nats, &server).await;
     push(&server, "shadow", here()).await;
     let compared = async |count: usize| {
         let until = std::time::Instant::now() + PATIENCE;
