@@ -3,12 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Catalog, Code, Error};
+use super::{Catalog, Error};
 use crate::model::{Grant, Use, Uses};
-use crate::store::{self, Write, keys};
-
-/// How often a lost compare-and-swap is tried again.
-const TRIES: usize = 16;
+use crate::store::{self, keys};
 
 /// What a driver is granted beside what it used lately.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -34,16 +31,8 @@ impl Catalog {
     /// Replaces what a component is granted. Calls that begin from now on have it.
     pub async fn set_grant(&self, name: &str, grant: Grant) -> Result<Grant, Error> {
         self.config.capabilities.check(&grant)?;
-        for _ in 0..TRIES {
-            let (mut driver, revision) = self.component(name).await?;
-            driver.grant = grant.clone();
-            let put = Write::put(keys::driver(name), store::encode(&driver)?).if_revision(revision);
-            match self.store.transact(vec![put]).await {
-                Err(store::Error::Conflict { .. }) => {}
-                written => return Ok(written.map(|_| grant)?),
-            }
-        }
-        Err(busy(name))
+        let driver = self.change_component(name, |driver| driver.grant = grant.clone()).await?;
+        Ok(driver.grant)
     }
 
     /// What a component is granted.
@@ -68,8 +57,4 @@ impl Catalog {
         let age = i64::try_from(self.config.capabilities.use_ms).unwrap_or(i64::MAX);
         self.clock.now().checked_sub(jiff::SignedDuration::from_millis(age)).unwrap_or(jiff::Timestamp::MIN)
     }
-}
-
-fn busy(name: &str) -> Error {
-    Error::new(Code::Conflict, format!("driver \"{name}\" is being changed by others at the same time: try again"))
 }

@@ -1,9 +1,8 @@
 //! The limits of drivers that are components.
 
-use super::drivers::not_found;
-use super::{Catalog, Code, Error};
-use crate::model::{Driver, DriverLimits, LimitsView, check_driver_name};
-use crate::store::{self, Revision, Write, keys};
+use super::{Catalog, Error};
+use crate::model::{Driver, DriverLimits, LimitsView};
+use crate::store::{self, Write, keys};
 
 impl Catalog {
     /// The limits of a driver: its own, those that hold, and the most that may be set.
@@ -25,18 +24,5 @@ impl Catalog {
     fn limits_view(&self, own: DriverLimits) -> LimitsView {
         let (default, maximum) = (self.config.driver_defaults(), self.config.driver_maximum());
         LimitsView { own, effective: own.over(&default, &maximum), maximum }
-    }
-
-    /// The record of a driver that is a component.
-    pub(super) async fn component(&self, name: &str) -> Result<(Driver, Revision), Error> {
-        check_driver_name("driver", name)?;
-        if let Some(found) = store::read(self.store.as_ref(), &keys::driver(name)).await? {
-            return Ok(found);
-        }
-        if self.bus.places().borrow().contains_key(name) {
-            let text = format!("driver \"{name}\" is remote: it is no component, so Conveyor does not run it");
-            return Err(Error::new(Code::DriverIsRemote, text));
-        }
-        Err(not_found(name))
     }
 }

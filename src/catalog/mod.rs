@@ -3,6 +3,7 @@
 //! A write is committed to the store first and announced on the bus after; nothing here calls the engine.
 
 mod acts;
+mod component;
 mod definitions;
 mod driver_versions;
 mod drivers;

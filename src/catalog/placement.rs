@@ -3,12 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Catalog, Code, Error};
+use super::{Catalog, Error};
 use crate::model::{Comparison, Placement};
-use crate::store::{self, List, Write, keys};
-
-/// How often a lost compare-and-swap is tried again.
-const TRIES: usize = 16;
+use crate::store::{self, List, keys};
 
 /// How a component that shadows remote instances compared with them lately.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -26,21 +23,9 @@ pub struct ShadowView {
 impl Catalog {
     /// Says who gets the steps of a component's driver that go out from now on; `None` is whoever is there.
     pub async fn set_placement(&self, name: &str, placement: Option<Placement>) -> Result<Option<Placement>, Error> {
-        for _ in 0..TRIES {
-            let (mut driver, revision) = self.component(name).await?;
-            driver.placement = placement;
-            let put = Write::put(keys::driver(name), store::encode(&driver)?).if_revision(revision);
-            match self.store.transact(vec![put]).await {
-                Err(store::Error::Conflict { .. }) => {}
-                Ok(_) => {
-                    self.until_at_work(&driver).await;
-                    return Ok(placement);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let text = format!("driver \"{name}\" is being changed by others at the same time: try again");
-        Err(Error::new(Code::Conflict, text))
+        let driver = self.change_component(name, |driver| driver.placement = placement).await?;
+        self.until_at_work(&driver).await;
+        Ok(placement)
     }
 
     /// Who gets the steps of a component's driver.
